@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/block/block.h: decoded rows in memory, in the one encoding that disk and wire use too.
+ * In: typed cells, row by row, in record order.  Out: the same rows, read through a cursor.
+ * Invariant: bytes[0..len) is a whole number of rows; every row has exactly ncols cells; the
+ *            encoding depends only on the rows, so equal rows give equal bytes and checksums.
+ * Threads: one owner at a time; a finished block may be read by any one thread.
+ *
+ * Encoding (format version BLOCK_FORMAT): a row is
+ *     varint range_index, varint record_offset (absolute, unwrapped bytes), varint record_length,
+ *     varint line (0 = unknown), then ncols cells;
+ * a cell is one tag byte and its payload:
+ *     CELL_NULL -            CELL_INT  zigzag varint
+ *     CELL_REAL 8 bytes LE   CELL_TEXT varint length, bytes (valid UTF-8)   CELL_BLOB the same
+ *     tags >= CELL_SHORT_TEXT: text of (tag - CELL_SHORT_TEXT) bytes, no length. */
+#ifndef AGENT_BLOCK_BLOCK_H
+#define AGENT_BLOCK_BLOCK_H
+
+#include "common/error.h"
+#include "common/span.h"
+
+enum { BLOCK_FORMAT = 1, BLOCK_TARGET_BYTES = 256 * 1024 };
+
+enum cell_tag {
+    CELL_NULL = 0,
+    CELL_INT = 1,
+    CELL_REAL = 2,
+    CELL_TEXT = 3,
+    CELL_BLOB = 4,
+    CELL_SHORT_TEXT = 64, /* 64..255: text of 0..191 bytes */
+};
+
+/* A cell as the cursor shows it; ptr is borrowed from the block. tag is never CELL_SHORT_TEXT. */
+struct cell {
+    enum cell_tag tag;
+    uint32_t len;
+    union {
+        int64_t integer;
+        double real;
+        const uint8_t *ptr;
+    };
+};
+
+struct row_meta {
+    uint32_t range_index; /* into the batch's ranges */
+    uint64_t offset;      /* where the record begins, unwrapped bytes */
+    uint64_t length;      /* of the record, its line end included */
+    uint64_t line;        /* 1-based; 0 = unknown */
+};
+
+struct block {
+    uint8_t *bytes;
+    size_t len;
+    size_t cap;
+    uint32_t ncols;
+    uint32_t rows;
+};
+
+/* Room for about BLOCK_TARGET_BYTES; NULL when memory is refused. */
+struct block *block_new(uint32_t ncols);
+void block_free(struct block *block); /* NULL is fine */
+void block_clear(struct block *block, uint32_t ncols);
+static inline bool
+block_is_full(const struct block *block)
+{
+    return block->len >= BLOCK_TARGET_BYTES;
+}
+
+/* ---- writing: begin, exactly ncols puts, end; or abandon, which takes the whole row back.
+ * Each put reserves its own room; PS_FULL when memory is refused (then abandon the row). */
+struct block_row {
+    size_t start; /* where the row begins, for abandon */
+    uint32_t cells;
+};
+PS_MUSTCHECK enum ps_status block_row_begin(struct block *block, const struct row_meta *meta,
+                                            struct block_row *out_row);
+PS_MUSTCHECK enum ps_status block_put_null(struct block *block, struct block_row *row);
+PS_MUSTCHECK enum ps_status block_put_int(struct block *block, struct block_row *row,
+                                          int64_t value);
+PS_MUSTCHECK enum ps_status block_put_real(struct block *block, struct block_row *row,
+                                           double value);
+PS_MUSTCHECK enum ps_status block_put_text(struct block *block, struct block_row *row,
+                                           const uint8_t *ptr, size_t len);
+PS_MUSTCHECK enum ps_status block_put_blob(struct block *block, struct block_row *row,
+                                           const uint8_t *ptr, size_t len);
+void block_row_end(struct block *block, struct block_row *row);
+void block_row_abandon(struct block *block, struct block_row *row);
+
+/* ---- reading. Every length is checked: a corrupt block gives PS_BADDATA, never a wild read. */
+struct block_cursor {
+    const uint8_t *at;
+    const uint8_t *end;
+    uint32_t ncols;
+    uint32_t rows_left;
+};
+void block_cursor_init(struct block_cursor *cursor, const struct block *block);
+/* PS_OK with *out_more false at the end. cells has room for ncols. */
+PS_MUSTCHECK enum ps_status block_cursor_next(struct block_cursor *cursor, struct row_meta *meta,
+                                              struct cell *cells, bool *out_more,
+                                              struct ps_error *err);
+
+/* ---- disk and wire form: header (magic, format, ncols, rows, len, XXH3-64) then the bytes. */
+enum { BLOCK_HEADER_BYTES = 32 };
+void block_header_write(const struct block *block, uint8_t out[BLOCK_HEADER_BYTES]);
+/* Checks magic, format and bounds (max_bytes) and says how many payload bytes follow. */
+PS_MUSTCHECK enum ps_status block_header_read(const uint8_t in[BLOCK_HEADER_BYTES],
+                                              size_t max_bytes, uint32_t *out_ncols,
+                                              uint32_t *out_rows, size_t *out_len,
+                                              uint64_t *out_checksum, struct ps_error *err);
+uint64_t block_checksum(const struct block *block);
+
+#endif

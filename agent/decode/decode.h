@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/decode/decode.h: bytes in, records out. Pure: no file, socket, clock or thread.
+ * In: a window of the unwrapped stream that the caller owns.  Out: records as fields borrowed from
+ *     that window, and rejects.
+ * Invariant: how the stream is cut into windows never changes what comes out; every byte belongs
+ *            to exactly one record, reject, header, comment or skipped line.
+ * Threads: one owner at a time. */
+#ifndef AGENT_DECODE_DECODE_H
+#define AGENT_DECODE_DECODE_H
+
+#include "common/buf.h"
+#include "common/error.h"
+#include "common/span.h"
+#include "spec/spec.h"
+
+struct field {
+    const uint8_t *ptr; /* unquoted; valid UTF-8 once emitted */
+    uint32_t len;
+    bool quoted; /* a quoted field is never NULL */
+};
+
+struct record {
+    const struct field *fields; /* in source order, borrowed for the call */
+    uint32_t count;
+    uint64_t offset; /* where it begins, unwrapped bytes from the object's start */
+    uint64_t length; /* its line end included */
+    uint64_t line;   /* 1-based line it begins on */
+};
+
+/* A record that could not be decoded; raw is borrowed, at most 64 KiB are given. */
+struct decode_reject {
+    uint64_t offset;
+    uint64_t length;
+    uint64_t line;        /* 0 = unknown */
+    const char *column;   /* or NULL */
+    const char *code;     /* "bad_quote" "ragged" "bad_utf8" "nul" "too_long" "bad_type" … */
+    const char *reason;   /* for people: what was found and what was expected */
+    struct ps_span raw;
+};
+
+struct decode_sink {
+    void *ctx;
+    /* The field names, once an object, in source order, before its first record (also on resume). */
+    enum ps_status (*header)(void *ctx, const struct ps_span *names, uint32_t count,
+                             struct ps_error *err);
+    /* Anything but PS_OK stops decode_run and is returned from it. */
+    enum ps_status (*record)(void *ctx, const struct record *record, struct ps_error *err);
+    enum ps_status (*reject)(void *ctx, const struct decode_reject *reject, struct ps_error *err);
+};
+
+struct decoder; /* one object's decoding; opaque */
+
+struct decode_ops {
+    const char *name; /* "csv": format.type */
+    const char *help;
+
+    /* resume: empty = the object's start; else the token that decode_token gave at `offset`.
+     * A token of another version or spec is PS_REFUSED, code "resume_token". */
+    enum ps_status (*open)(const struct spec *spec, struct ps_span resume, uint64_t offset,
+                           struct decoder **out, struct ps_error *err);
+
+    /* Decodes from window (bytes that follow what was consumed before). eof: nothing follows the
+     * window. Stops at the first record boundary at or after stop_at (absolute offset), or when the
+     * window holds no further whole record. *out_consumed says how much of the window is done with;
+     * the caller shows the rest again with more behind it. The window may be written to (unquoting
+     * in place) within the consumed part only. *out_stopped: the boundary was reached. A record
+     * longer than limits.max_record_bytes is a reject "too_long" and its bytes are consumed as
+     * they come, so the caller's window never needs to grow beyond that limit. */
+    enum ps_status (*run)(struct decoder *decoder, uint8_t *window, size_t len, bool eof,
+                          uint64_t stop_at, const struct decode_sink *sink,
+                          size_t *out_consumed, bool *out_stopped, struct ps_error *err);
+
+    /* The token that stands at the current record boundary (line, header map, dialect found). */
+    enum ps_status (*token)(const struct decoder *decoder, struct ps_buf *out,
+                            struct ps_error *err);
+    uint64_t (*offset)(const struct decoder *decoder); /* of the current boundary */
+    void (*close)(struct decoder *decoder);            /* NULL is fine */
+};
+
+const struct decode_ops *decode_find(const char *type, struct ps_error *err);
+const struct decode_ops *const *decode_all(void);
+
+#endif

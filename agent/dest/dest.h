@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/dest/dest.h: where rows go. One const ops struct a driver, listed in dests.def;
+ * dst_template.c is the one to copy.
+ * In: sealed batches.  Out: rows, rejects and ledger rows, committed together.
+ * Invariant: design §3.2. A batch's rows are visible exactly when its ledger row says LOADED; the
+ *            same batch loaded again says ALREADY with the ledger's own counts and ends.
+ * Threads: a struct dest is used by one thread at a time. Calls block; none looks at a source. */
+#ifndef AGENT_DEST_DEST_H
+#define AGENT_DEST_DEST_H
+
+#include <stdatomic.h>
+
+#include "agent/stage/stage.h"
+#include "common/buf.h"
+#include "common/error.h"
+#include "common/ids.h"
+#include "spec/spec.h"
+
+struct dest;
+
+/* Lent by the leaf; borrowed for the life of the dest. */
+struct dest_env {
+    void *ctx;
+    /* Waits in FIFO order for the one writer's turn at this file; PS_CANCELED when the leaf is asked
+     * to stop. NULL where the process is alone (tests, tasks that only read). */
+    enum ps_status (*turn_take)(void *ctx, const char *dest_identity, struct ps_error *err);
+    void (*turn_release)(void *ctx, const char *dest_identity);
+    /* Says where a load is: "load", then "commit"; for progress and the kill harness. */
+    void (*phase)(void *ctx, const char *phase);
+    const char *base_dir; /* what a relative URL is relative to */
+    const _Atomic bool *cancel;
+};
+
+/* One range as the ledger keeps it. */
+struct dest_range {
+    struct bp_hash bp;
+    struct ps_span key;
+    struct ps_span version;
+    uint64_t from;
+    uint64_t end;
+    bool eof;
+    struct ps_span resume; /* token at end */
+    uint64_t records;
+};
+
+struct dest_counts {
+    uint64_t decoded, rejected, filtered;
+    uint64_t inserted, updated, skipped, rejected_at_load;
+    uint64_t raw_bytes, unwrapped_bytes;
+};
+
+struct dest_batch {
+    struct batch_id id;
+    struct pipeline_uuid pipeline;
+    uint64_t generation;
+    uint64_t epoch;
+    uint64_t cluster_epoch; /* of the stamp the grant came with */
+    uint64_t commit_seq;
+    uint32_t spec_rev;
+    const char *agent; /* for the ledger row: who */
+    uint32_t leaf;
+    const struct dest_range *ranges;
+    size_t range_count;
+    struct dest_counts counts; /* decoded, rejected, filtered and bytes are set by the caller */
+    struct stage_batch *rows;  /* sealed */
+};
+
+enum dest_outcome {
+    DEST_LOADED,         /* committed now */
+    DEST_ALREADY,        /* the ledger had it */
+    DEST_CANCELLED,      /* a tombstone stands */
+    DEST_FENCE_MISMATCH, /* nothing done: settle by tombstone */
+    DEST_RANGE_CONFLICT, /* nothing done: another batch id owns a range; err names it */
+    DEST_OVER_TOLERANCE, /* a tombstone with its rejects was committed instead */
+};
+
+struct dest_result {
+    enum dest_outcome outcome;
+    struct dest_counts counts;      /* ALREADY: the ledger's */
+    struct dest_range *ranges;      /* ALREADY: the ledger's; freed by dest_result_fini */
+    size_t range_count;
+};
+void dest_result_fini(struct dest_result *result);
+
+/* What a destination knows of a pipeline by name. */
+struct dest_state {
+    bool table_exists;
+    bool has_fence;
+    struct pipeline_uuid uuid;
+    uint64_t generation;
+    uint64_t cluster_epoch, commit_seq; /* highest in the ledger */
+    struct dest_counts totals;
+    uint64_t batches;
+};
+
+struct dest_reject_row {
+    struct batch_id batch;
+    struct ps_span object;
+    uint64_t offset, length, line;
+    struct ps_span column, code, reason, raw;
+    int64_t at_ms;
+};
+
+struct dest_ops {
+    const char *scheme; /* "sqlite" */
+    const char *help;
+
+    /* Connects or opens; creates nothing. PS_REFUSED with code "not_visible" when this host cannot
+     * see the same file as the one the fence was made in. */
+    enum ps_status (*open)(const struct spec *spec, const struct dest_env *env, struct dest **out,
+                           struct ps_error *err);
+    void (*close)(struct dest *dest); /* NULL is fine */
+
+    /* Table from columns where spec says create, else checks the existing one; ledger, fence and
+     * rejects tables; the fence row (uuid, generation) where there is none or an older one. Idempotent. In a
+     * writer turn. *out_state is what stands afterwards. */
+    enum ps_status (*prepare)(struct dest *dest, const char *pipeline_name,
+                              struct pipeline_uuid uuid, uint64_t generation,
+                              const struct spec_column *columns, size_t count,
+                              struct dest_state *out_state, struct ps_error *err);
+    /* Reads only; a missing file or table is a state, not an error. */
+    enum ps_status (*state)(struct dest *dest, const char *pipeline_name,
+                            struct dest_state *out_state, struct ps_error *err);
+
+    /* The whole of §3.2 for one sealed batch, with its own writer turn. PS_OK: *out says which
+     * outcome. PS_AGAIN: run the same again (BUSY is waiting inside, never an error). */
+    enum ps_status (*load)(struct dest *dest, const struct spec_column *columns, size_t count,
+                           const struct dest_batch *batch, struct dest_result *out,
+                           struct ps_error *err);
+    /* Inserts the tombstone; DEST_CANCELLED, or DEST_ALREADY when the batch turned out loaded. */
+    enum ps_status (*tombstone)(struct dest *dest, const struct dest_batch *batch,
+                                const char *reason, struct dest_result *out,
+                                struct ps_error *err);
+
+    /* Ledger ranges of loaded batches of one pipeline after a cursor, at most limit; out cursor is
+     * appended to. */
+    enum ps_status (*ledger)(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor,
+                             size_t limit,
+                             enum ps_status (*each)(void *ctx, const struct dest_range *range,
+                                                    struct batch_id batch, struct ps_error *err),
+                             void *ctx, struct ps_buf *out_cursor, bool *out_last,
+                             struct ps_error *err);
+    enum ps_status (*rejects)(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor,
+                              size_t limit,
+                              enum ps_status (*each)(void *ctx, const struct dest_reject_row *row,
+                                                     struct ps_error *err),
+                              void *ctx, struct ps_buf *out_cursor, bool *out_last,
+                              struct ps_error *err);
+};
+
+const struct dest_ops *dest_find(const char *url, struct ps_error *err);
+const struct dest_ops *const *dest_all(void);
+
+#endif

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+# penstock_room(NAME SOURCES … LINKS …): one static library a room, named room_NAME.
+# penstock_program(NAME SOURCES … LINKS …): one binary in build/<preset>/bin.
+option(PENSTOCK_TESTS "build the tests" ON)
+option(PENSTOCK_FUZZ "build the libFuzzer targets" OFF)
+option(PENSTOCK_FAILPOINTS "named places where a test can make the program fail" OFF)
+set(PENSTOCK_SANITIZE "" CACHE STRING "address,undefined or thread")
+
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+add_library(penstock_flags INTERFACE)
+target_include_directories(penstock_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(penstock_flags INTERFACE _GNU_SOURCE PENSTOCK_VERSION="${PROJECT_VERSION}")
+target_compile_options(penstock_flags INTERFACE -Wall -Wextra -Wshadow -Wstrict-prototypes
+    -Wmissing-prototypes -Wswitch-enum -Wvla -Wformat=2 -Wpointer-arith -Wundef -Werror)
+target_link_libraries(penstock_flags INTERFACE penstock_hardening)
+if(PENSTOCK_FAILPOINTS)
+    target_compile_definitions(penstock_flags INTERFACE PS_FAILPOINTS=1)
+endif()
+if(PENSTOCK_SANITIZE)
+    target_compile_options(penstock_flags INTERFACE -fsanitize=${PENSTOCK_SANITIZE} -fno-omit-frame-pointer)
+    target_link_options(penstock_flags INTERFACE -fsanitize=${PENSTOCK_SANITIZE})
+endif()
+if(PENSTOCK_FUZZ)
+    target_compile_options(penstock_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+function(penstock_room name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+    add_library(room_${name} STATIC ${ARG_SOURCES})
+    target_link_libraries(room_${name} PUBLIC penstock_flags ${ARG_LINKS})
+endfunction()
+
+function(penstock_program name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+    add_executable(${name} ${ARG_SOURCES})
+    target_link_libraries(${name} PRIVATE penstock_flags ${ARG_LINKS})
+endfunction()
