@@ -27,14 +27,43 @@ if(PENSTOCK_FUZZ)
     target_compile_options(penstock_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
+# Sources are every .c of the folder unless given. A room without sources is its headers.
 function(penstock_room name)
     cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
-    add_library(room_${name} STATIC ${ARG_SOURCES})
-    target_link_libraries(room_${name} PUBLIC penstock_flags ${ARG_LINKS})
+    if(NOT ARG_SOURCES)
+        file(GLOB ARG_SOURCES CONFIGURE_DEPENDS *.c)
+    endif()
+    if(ARG_SOURCES)
+        add_library(room_${name} STATIC ${ARG_SOURCES})
+        target_link_libraries(room_${name} PUBLIC penstock_flags ${ARG_LINKS})
+    else()
+        add_library(room_${name} INTERFACE)
+        target_link_libraries(room_${name} INTERFACE penstock_flags ${ARG_LINKS})
+    endif()
+    set_property(GLOBAL APPEND PROPERTY PENSTOCK_ROOMS room_${name})
 endfunction()
 
+# penstock_program(NAME LINKS …): main.c and the other .c of this folder; in build/<preset>/bin.
 function(penstock_program name)
-    cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
-    add_executable(${name} ${ARG_SOURCES})
-    target_link_libraries(${name} PRIVATE penstock_flags ${ARG_LINKS})
+    cmake_parse_arguments(ARG "" "" "LINKS" ${ARGN})
+    file(GLOB sources CONFIGURE_DEPENDS *.c)
+    if(sources)
+        add_executable(${name} ${sources})
+        target_link_libraries(${name} PRIVATE penstock_flags ${ARG_LINKS})
+    endif()
+endfunction()
+
+# penstock_test(FAMILY FILE): one Criterion program a file. Criterion says "passed" when
+# LeakSanitizer finds a leak, hence the expression.
+function(penstock_test family file)
+    get_filename_component(stem ${file} NAME_WE)
+    file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR}/tests ${file})
+    get_property(rooms GLOBAL PROPERTY PENSTOCK_ROOMS)
+    add_executable(${stem} ${file})
+    set_target_properties(${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_link_libraries(${stem} PRIVATE penstock_flags tests_support
+        -Wl,--start-group ${rooms} -Wl,--end-group PkgConfig::CRITERION)
+    add_test(NAME ${path} COMMAND ${stem} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${path} PROPERTIES LABELS ${family} TIMEOUT 300
+        FAIL_REGULAR_EXPRESSION "LeakSanitizer|runtime error:")
 endfunction()

@@ -17,6 +17,18 @@ error_set(struct ps_error *err, enum ps_status status, const char *code, const c
     vsnprintf(err->text, sizeof err->text, fmt, args);
 }
 
+/* Cutting a text that is too long is intended. */
+static void
+text_add(struct ps_error *err, size_t at, const char *more)
+{
+    if (at >= sizeof err->text - 1) {
+        return;
+    }
+    size_t len = strnlen(more, sizeof err->text - 1 - at);
+    memcpy(err->text + at, more, len);
+    err->text[at + len] = '\0';
+}
+
 enum ps_status
 ps_fail(struct ps_error *err, enum ps_status status, const char *fmt, ...)
 {
@@ -50,9 +62,8 @@ ps_wrap(struct ps_error *err, enum ps_status status, const char *fmt, ...)
     int used = vsnprintf(err->text, sizeof err->text, fmt, args);
     va_end(args);
     size_t at = used < 0 ? 0 : (size_t)used;
-    if (at < sizeof err->text) {
-        snprintf(err->text + at, sizeof err->text - at, ": %s", inner);
-    }
+    text_add(err, at, ": ");
+    text_add(err, at + 2, inner);
     return err->status;
 }
 
@@ -111,8 +122,8 @@ ps_fail_errno(struct ps_error *err, int errnum, const char *fmt, ...)
     error_set(err, status, "", fmt, args);
     va_end(args);
     if (err != NULL) {
-        size_t at = strlen(err->text);
-        snprintf(err->text + at, sizeof err->text - at, ": %s", strerror(errnum));
+        text_add(err, strlen(err->text), ": ");
+        text_add(err, strlen(err->text), strerror(errnum));
     }
     return status;
 }
