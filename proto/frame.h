@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proto/frame.h: one message on any wire.
  * Header, 20 bytes, little endian: magic "PNSK" (4), version 1 (2), type (2), payload length (4),
- * XXH3-64 of type, length and payload (8); then the protobuf payload.
+ * XXH3-64 of the payload seeded with length << 16 | type (8); then the protobuf payload.
  * In: bytes from outside.  Out: a checked message.
  * Invariant: nothing is allocated for a frame before its header and length have been judged against
- *            FRAME_MAX_BYTES; a frame that fails any check is PS_BADDATA and the link is closed.
+ *            FRAME_MAX_BYTES (header included), and what unpacking may take is bounded by the
+ *            payload's length; a frame that fails any check is PS_BADDATA and the link is closed.
  * Threads: pure. */
 #ifndef PROTO_FRAME_H
 #define PROTO_FRAME_H
