@@ -35,16 +35,21 @@ enum command_kind {
     COMMAND_SAMPLE,  /* dry run: infer on an agent; answers with ApiSample */
     COMMAND_REJECTS, /* relayed from an agent; limit, cursor, filter */
     COMMAND_WATCH,   /* answers with the ApiPipeline once revision > `revision` or wait_ms is over */
+    COMMAND_AGENTS,  /* all agents with their leaves, as last heard */
 };
 struct command_result {
     enum ps_status status;    /* PS_OK, or why not */
-    const char *code;         /* stable: "not_found" "invalid_spec" "name_taken" … */
+    const char *code;         /* stable: "not_found" "invalid_spec" "revision_mismatch" "no_agent"
+                                 "shutting_down" …; engine_free answers all that still waits with
+                                 the last one */
     const char *text;
     bool created;             /* PUT made a new one */
     const Penstock__ApiPipeline *pipeline; /* PUT START STOP WATCH */
     const Penstock__ApiSample *sample;
     const Penstock__ApiReject *const *rejects;
     size_t reject_count;
+    const Penstock__ApiAgent *const *agents;
+    size_t agent_count;
     struct ps_span next_cursor;
     const Penstock__ApiFieldError *const *errors; /* invalid_spec: all of them */
     size_t error_count;
@@ -56,7 +61,7 @@ struct engine_command {
     uint32_t limit;
     uint8_t *cursor;
     size_t cursor_len;
-    uint64_t revision;
+    uint64_t revision; /* WATCH: what the asker has seen. PUT: If-Match, 0 = any */
     uint32_t wait_ms;
     void *ctx;
     void (*reply)(void *ctx, const struct command_result *result); /* exactly once */
