@@ -2,7 +2,7 @@
 /* agent/stage/stage.h: rows at rest, between decode and load.
  * In: blocks and rejects of one batch, in fetch order, from one writer.  Out: the same, sealed: from
  *     memory while they fit the leaf's budget, else from checksummed segment files.
- * Invariant: a sealed batch never changes; its segments are whole, fsynced and checksummed; any file
+ * Invariant: a sealed batch never changes; its segments are whole, fsynced and checksummed; any segment
  *            in the folder that belongs to no sealed batch is garbage and is removed on open.
  *            An fsync error condemns the file: it is never fsynced again, the batch fails.
  * Threads: struct stage is safe from any thread; a struct stage_batch has one owner at a time

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/stage/stage_segment.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "common/alloc.h"
+#include "common/assert.h"
+#include "common/failpoint.h"
+
+enum {
+    HEADER_BYTES = 64,
+    FRAME_BYTES = BLOCK_HEADER_BYTES, /* frames of all kinds begin alike */
+    /* A block is about BLOCK_TARGET_BYTES and one record more. */
+    FRAME_MAX_BYTES = 1 << 30,
+};
+
+static const uint8_t magic_file[4] = {'P', 'S', 'S', 'G'};
+static const uint8_t magic_rejects[4] = {'P', 'S', 'R', 'J'};
+static const uint8_t magic_end[4] = {'P', 'S', 'E', 'N'};
+
+struct stage_segment {
+    int fd;
+    int dir_fd; /* borrowed */
+    char name[STAGE_SEGMENT_NAME_BYTES];
+    uint32_t ncols;
+    uint32_t frames;
+    uint64_t bytes; /* written so far: where the next frame goes */
+    bool sealed;
+    bool condemned;
+};
+
+static void
+put_u32(uint8_t *at, uint32_t value)
+{
+    value = htole32(value);
+    memcpy(at, &value, sizeof value);
+}
+
+static void
+put_u64(uint8_t *at, uint64_t value)
+{
+    value = htole64(value);
+    memcpy(at, &value, sizeof value);
+}
+
+static uint64_t
+get_u64(const uint8_t *at)
+{
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return le64toh(value);
+}
+
+static uint32_t
+get_u32(const uint8_t *at)
+{
+    uint32_t value;
+    memcpy(&value, at, sizeof value);
+    return le32toh(value);
+}
+
+static enum ps_status
+condemn(struct stage_segment *segment, int errnum, const char *what, struct ps_error *err)
+{
+    segment->condemned = true;
+    return ps_fail_errno(err, errnum, "staging segment %s: %s", segment->name, what);
+}
+
+static enum ps_status
+write_parts(struct stage_segment *segment, const void *head, size_t head_bytes, struct ps_span body,
+            struct ps_error *err)
+{
+    if (segment->condemned) {
+        return ps_fail_code(err, PS_AGAIN, "stage_condemned",
+                            "staging segment %s: an earlier write failed", segment->name);
+    }
+    size_t total = head_bytes + body.len;
+    size_t done = 0;
+    while (done < total) {
+        struct iovec parts[2];
+        int count = 0;
+        if (done < head_bytes) {
+            parts[count].iov_base = (uint8_t *)(uintptr_t)head + done;
+            parts[count++].iov_len = head_bytes - done;
+        }
+        size_t skip = done > head_bytes ? done - head_bytes : 0;
+        if (body.len > skip) {
+            parts[count].iov_base = (uint8_t *)(uintptr_t)body.ptr + skip;
+            parts[count++].iov_len = body.len - skip;
+        }
+        ssize_t wrote = pwritev(segment->fd, parts, count, (off_t)(segment->bytes + done));
+        if (wrote < 0 && errno == EINTR) {
+            continue;
+        }
+        if (wrote <= 0) {
+            return condemn(segment, wrote == 0 ? EIO : errno, "write", err);
+        }
+        done += (size_t)wrote;
+    }
+    segment->bytes += total;
+    return PS_OK;
+}
+
+static void
+frame_head(uint8_t out[FRAME_BYTES], const uint8_t magic[4], uint32_t count, struct ps_span body)
+{
+    memset(out, 0, FRAME_BYTES);
+    memcpy(out, magic, 4);
+    put_u32(out + 4, STAGE_SEGMENT_FORMAT);
+    put_u32(out + 8, count);
+    put_u64(out + 16, body.len);
+    put_u64(out + 24, XXH3_64bits(body.ptr, body.len));
+}
+
+enum ps_status
+stage_segment_create(int dir_fd, struct batch_id id, uint64_t epoch, uint32_t ncols,
+                     struct stage_segment **out, struct ps_error *err)
+{
+    struct stage_segment *segment = ps_calloc(1, sizeof *segment);
+    if (segment == NULL) {
+        return ps_fail(err, PS_FULL, "staging segment: out of memory");
+    }
+    char text[PS_ID_TEXT_BYTES];
+    snprintf(segment->name, sizeof segment->name, "%s.%" PRIu64 ".seg", ps_id_text(id.id, text),
+             epoch);
+    segment->dir_fd = dir_fd;
+    segment->ncols = ncols;
+    char temp[STAGE_SEGMENT_NAME_BYTES + 4];
+    snprintf(temp, sizeof temp, "%s.tmp", segment->name);
+    segment->fd = openat(dir_fd, temp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (segment->fd < 0) {
+        enum ps_status failed =
+            ps_fail_errno(err, errno, "staging segment %s: create", segment->name);
+        ps_free(segment);
+        return failed;
+    }
+    uint8_t head[HEADER_BYTES] = {0};
+    memcpy(head, magic_file, 4);
+    put_u32(head + 4, STAGE_SEGMENT_FORMAT);
+    put_u32(head + 8, ncols);
+    memcpy(head + 16, id.id.b, PS_ID_BYTES);
+    put_u64(head + 32, epoch);
+    put_u64(head + 56, XXH3_64bits(head, 56));
+    enum ps_status status = write_parts(segment, head, sizeof head, ps_span(NULL, 0), err);
+    if (status != PS_OK) {
+        stage_segment_remove(segment);
+        return status;
+    }
+    *out = segment;
+    return PS_OK;
+}
+
+enum ps_status
+stage_segment_put_block(struct stage_segment *segment, const struct block *block,
+                        struct ps_error *err)
+{
+    PS_ASSERT(!segment->sealed);
+    uint8_t head[BLOCK_HEADER_BYTES];
+    block_header_write(block, head);
+    segment->frames++;
+    return write_parts(segment, head, sizeof head, ps_span(block->bytes, block->len), err);
+}
+
+enum ps_status
+stage_segment_put_rejects(struct stage_segment *segment, struct ps_span encoded, uint32_t count,
+                          struct ps_error *err)
+{
+    PS_ASSERT(!segment->sealed);
+    uint8_t head[FRAME_BYTES];
+    frame_head(head, magic_rejects, count, encoded);
+    segment->frames++;
+    return write_parts(segment, head, sizeof head, encoded, err);
+}
+
+enum ps_status
+stage_segment_seal(struct stage_segment *segment, uint64_t rows, uint64_t rejects,
+                   struct ps_error *err)
+{
+    PS_ASSERT(!segment->sealed);
+    uint8_t totals[16];
+    put_u64(totals, rows);
+    put_u64(totals + 8, rejects);
+    uint8_t head[FRAME_BYTES];
+    frame_head(head, magic_end, segment->frames, ps_span(totals, sizeof totals));
+    enum ps_status status =
+        write_parts(segment, head, sizeof head, ps_span(totals, sizeof totals), err);
+    if (status != PS_OK) {
+        return status;
+    }
+    if (PS_FAILPOINT("stage.before_fsync")) {
+        return condemn(segment, EIO, "fsync (failpoint)", err);
+    }
+    if (fsync(segment->fd) != 0) {
+        return condemn(segment, errno, "fsync", err);
+    }
+    char temp[STAGE_SEGMENT_NAME_BYTES + 4];
+    snprintf(temp, sizeof temp, "%s.tmp", segment->name);
+    if (renameat(segment->dir_fd, temp, segment->dir_fd, segment->name) != 0) {
+        return condemn(segment, errno, "rename into place", err);
+    }
+    segment->sealed = true;
+    if (fsync(segment->dir_fd) != 0) {
+        return condemn(segment, errno, "fsync of the folder", err);
+    }
+    return PS_OK;
+}
+
+uint64_t
+stage_segment_bytes(const struct stage_segment *segment)
+{
+    return segment->bytes;
+}
+
+static enum ps_status
+corrupt(const struct stage_segment *segment, uint64_t offset, const char *what,
+        struct ps_error *err)
+{
+    return ps_fail_code(err, PS_BADDATA, "stage_corrupt",
+                        "staging segment %s: byte %" PRIu64 ": %s", segment->name, offset, what);
+}
+
+static enum ps_status
+read_at(const struct stage_segment *segment, void *out, size_t bytes, uint64_t offset,
+        struct ps_error *err)
+{
+    size_t done = 0;
+    while (done < bytes) {
+        ssize_t got =
+            pread(segment->fd, (uint8_t *)out + done, bytes - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return ps_fail_errno(err, errno, "staging segment %s: read", segment->name);
+        }
+        if (got == 0) {
+            return corrupt(segment, offset, "the file ends early", err);
+        }
+        done += (size_t)got;
+    }
+    return PS_OK;
+}
+
+struct frame {
+    enum { FRAME_BLOCK, FRAME_REJECTS, FRAME_END } kind;
+    uint32_t ncols;
+    uint32_t count;
+    size_t len;
+    uint64_t checksum;
+    uint64_t body; /* where the payload begins */
+};
+
+static enum ps_status
+read_frame(const struct stage_segment *segment, uint64_t offset, struct frame *out,
+           struct ps_error *err)
+{
+    uint8_t head[FRAME_BYTES];
+    enum ps_status status = read_at(segment, head, sizeof head, offset, err);
+    if (status != PS_OK) {
+        return status;
+    }
+    *out = (struct frame){.kind = FRAME_BLOCK, .body = offset + FRAME_BYTES};
+    bool rejects = memcmp(head, magic_rejects, 4) == 0;
+    if (!rejects && memcmp(head, magic_end, 4) != 0) {
+        return block_header_read(head, FRAME_MAX_BYTES, &out->ncols, &out->count, &out->len,
+                                 &out->checksum, err);
+    }
+    out->kind = rejects ? FRAME_REJECTS : FRAME_END;
+    uint64_t len = get_u64(head + 16);
+    if (get_u32(head + 4) != STAGE_SEGMENT_FORMAT || len > FRAME_MAX_BYTES) {
+        return corrupt(segment, offset, "unknown format or length", err);
+    }
+    out->count = get_u32(head + 8);
+    out->len = (size_t)len;
+    out->checksum = get_u64(head + 24);
+    return PS_OK;
+}
+
+/* The next frame of the kind wanted; *out_more is false at the end frame. */
+static enum ps_status
+find_frame(const struct stage_segment *segment, struct stage_segment_at *at, int kind,
+           struct frame *out, bool *out_more, struct ps_error *err)
+{
+    PS_ASSERT(segment->sealed && !segment->condemned);
+    if (at->offset == 0) {
+        at->offset = HEADER_BYTES;
+    }
+    for (;;) {
+        enum ps_status status = read_frame(segment, at->offset, out, err);
+        if (status != PS_OK) {
+            return status;
+        }
+        if (out->kind == FRAME_END) {
+            *out_more = false;
+            return PS_OK;
+        }
+        at->offset = out->body + out->len;
+        if ((int)out->kind == kind) {
+            *out_more = true;
+            return PS_OK;
+        }
+    }
+}
+
+enum ps_status
+stage_segment_next_block(struct stage_segment *segment, struct stage_segment_at *at,
+                         struct block *block, bool *out_more, struct ps_error *err)
+{
+    struct frame frame;
+    enum ps_status status = find_frame(segment, at, FRAME_BLOCK, &frame, out_more, err);
+    if (status != PS_OK || !*out_more) {
+        return status;
+    }
+    if (frame.ncols != segment->ncols) {
+        return corrupt(segment, frame.body, "a block of other columns", err);
+    }
+    if (block->cap < frame.len) {
+        uint8_t *bytes = ps_realloc(block->bytes, frame.len);
+        if (bytes == NULL) {
+            return ps_fail(err, PS_FULL, "staging segment: out of memory");
+        }
+        block->bytes = bytes;
+        block->cap = frame.len;
+    }
+    status = read_at(segment, block->bytes, frame.len, frame.body, err);
+    if (status != PS_OK) {
+        return status;
+    }
+    block->len = frame.len;
+    block->ncols = frame.ncols;
+    block->rows = frame.count;
+    if (block_checksum(block) != frame.checksum) {
+        return corrupt(segment, frame.body, "checksum of a block is wrong", err);
+    }
+    return PS_OK;
+}
+
+enum ps_status
+stage_segment_next_rejects(struct stage_segment *segment, struct stage_segment_at *at,
+                           struct ps_buf *buf, bool *out_more, struct ps_error *err)
+{
+    struct frame frame;
+    enum ps_status status = find_frame(segment, at, FRAME_REJECTS, &frame, out_more, err);
+    if (status != PS_OK || !*out_more) {
+        return status;
+    }
+    ps_buf_clear(buf);
+    status = ps_buf_reserve(buf, frame.len, err);
+    if (status == PS_OK) {
+        status = read_at(segment, buf->ptr, frame.len, frame.body, err);
+    }
+    if (status != PS_OK) {
+        return status;
+    }
+    buf->len = frame.len;
+    if (XXH3_64bits(buf->ptr, buf->len) != frame.checksum) {
+        return corrupt(segment, frame.body, "checksum of rejects is wrong", err);
+    }
+    return PS_OK;
+}
+
+void
+stage_segment_remove(struct stage_segment *segment)
+{
+    if (segment == NULL) {
+        return;
+    }
+    char temp[STAGE_SEGMENT_NAME_BYTES + 4];
+    snprintf(temp, sizeof temp, "%s%s", segment->name, segment->sealed ? "" : ".tmp");
+    /* Left behind where this fails: garbage, removed at the next open. */
+    (void)unlinkat(segment->dir_fd, temp, 0);
+    close(segment->fd);
+    ps_free(segment);
+}
