@@ -15,6 +15,7 @@
 #ifndef AGENT_BLOCK_BLOCK_H
 #define AGENT_BLOCK_BLOCK_H
 
+#include "common/assert.h"
 #include "common/error.h"
 #include "common/span.h"
 
@@ -73,17 +74,111 @@ struct block_row {
 };
 PS_MUSTCHECK enum ps_status block_row_begin(struct block *block, const struct row_meta *meta,
                                             struct block_row *out_row);
-PS_MUSTCHECK enum ps_status block_put_null(struct block *block, struct block_row *row);
-PS_MUSTCHECK enum ps_status block_put_int(struct block *block, struct block_row *row,
-                                          int64_t value);
-PS_MUSTCHECK enum ps_status block_put_real(struct block *block, struct block_row *row,
-                                           double value);
-PS_MUSTCHECK enum ps_status block_put_text(struct block *block, struct block_row *row,
-                                           const uint8_t *ptr, size_t len);
-PS_MUSTCHECK enum ps_status block_put_blob(struct block *block, struct block_row *row,
-                                           const uint8_t *ptr, size_t len);
-void block_row_end(struct block *block, struct block_row *row);
-void block_row_abandon(struct block *block, struct block_row *row);
+
+/* Room for at least extra more bytes; for the puts below. */
+PS_MUSTCHECK enum ps_status block_reserve(struct block *block, size_t extra);
+
+enum { BLOCK_VARINT_BYTES = 10, BLOCK_SHORT_TEXT_MAX = 255 - CELL_SHORT_TEXT };
+
+/* Writes value in 1 to 10 bytes of 7 bits each, low ones first; returns the byte after them. */
+static inline uint8_t *
+block_varint_put(uint8_t *at, uint64_t value)
+{
+    while (value >= 0x80) {
+        *at++ = (uint8_t)(value | 0x80);
+        value >>= 7;
+    }
+    *at++ = (uint8_t)value;
+    return at;
+}
+
+/* One test for every put: a cell's fixed part fits, and the row still wants cells. */
+PS_MUSTCHECK static inline enum ps_status
+block_room(struct block *block, struct block_row *row, size_t bytes)
+{
+    PS_ASSERT(row->cells < block->ncols);
+    row->cells++;
+    return __builtin_expect(block->cap - block->len >= bytes, 1) ? PS_OK
+                                                                 : block_reserve(block, bytes);
+}
+
+PS_MUSTCHECK static inline enum ps_status
+block_put_null(struct block *block, struct block_row *row)
+{
+    enum ps_status status = block_room(block, row, 1);
+    if (status == PS_OK) {
+        block->bytes[block->len++] = CELL_NULL;
+    }
+    return status;
+}
+
+PS_MUSTCHECK static inline enum ps_status
+block_put_int(struct block *block, struct block_row *row, int64_t value)
+{
+    enum ps_status status = block_room(block, row, 1 + BLOCK_VARINT_BYTES);
+    if (status == PS_OK) {
+        uint64_t zigzag = ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0);
+        uint8_t *at = block->bytes + block->len;
+        *at++ = CELL_INT;
+        block->len = (size_t)(block_varint_put(at, zigzag) - block->bytes);
+    }
+    return status;
+}
+
+PS_MUSTCHECK static inline enum ps_status
+block_put_real(struct block *block, struct block_row *row, double value)
+{
+    enum ps_status status = block_room(block, row, 1 + sizeof value);
+    if (status == PS_OK) {
+        uint8_t *at = block->bytes + block->len;
+        *at = CELL_REAL;
+        memcpy(at + 1, &value, sizeof value); /* little-endian machines only: see block.c */
+        block->len += 1 + sizeof value;
+    }
+    return status;
+}
+
+/* Texts longer than BLOCK_SHORT_TEXT_MAX, and blobs. */
+PS_MUSTCHECK enum ps_status block_put_long(struct block *block, struct block_row *row,
+                                           enum cell_tag tag, const uint8_t *ptr, size_t len);
+
+PS_MUSTCHECK static inline enum ps_status
+block_put_text(struct block *block, struct block_row *row, const uint8_t *ptr, size_t len)
+{
+    if (__builtin_expect(len > BLOCK_SHORT_TEXT_MAX, 0)) {
+        return block_put_long(block, row, CELL_TEXT, ptr, len);
+    }
+    enum ps_status status = block_room(block, row, 1 + BLOCK_SHORT_TEXT_MAX);
+    if (status == PS_OK) {
+        uint8_t *at = block->bytes + block->len;
+        *at = (uint8_t)(CELL_SHORT_TEXT + len);
+        if (len > 0) {
+            memcpy(at + 1, ptr, len);
+        }
+        block->len += 1 + len;
+    }
+    return status;
+}
+
+PS_MUSTCHECK static inline enum ps_status
+block_put_blob(struct block *block, struct block_row *row, const uint8_t *ptr, size_t len)
+{
+    return block_put_long(block, row, CELL_BLOB, ptr, len);
+}
+
+/* The row had exactly ncols puts (asserted). */
+static inline void
+block_row_end(struct block *block, struct block_row *row)
+{
+    PS_ASSERT(row->cells == block->ncols);
+    block->rows++;
+}
+
+static inline void
+block_row_abandon(struct block *block, struct block_row *row)
+{
+    block->len = row->start;
+}
 
 /* ---- reading. Every length is checked: a corrupt block gives PS_BADDATA, never a wild read. */
 struct block_cursor {

@@ -22,25 +22,27 @@ struct field {
 struct record {
     const struct field *fields; /* in source order, borrowed for the call */
     uint32_t count;
-    uint64_t offset; /* where it begins, unwrapped bytes from the object's start */
-    uint64_t length; /* its line end included */
-    uint64_t line;   /* 1-based line it begins on */
+    uint64_t offset;    /* where it begins, unwrapped bytes from the object's start */
+    uint64_t length;    /* its line end included */
+    uint64_t line;      /* 1-based line it begins on */
+    struct ps_span raw; /* its own bytes as they came (for rejects), borrowed for the call */
 };
 
 /* A record that could not be decoded; raw is borrowed, at most 64 KiB are given. */
 struct decode_reject {
     uint64_t offset;
     uint64_t length;
-    uint64_t line;        /* 0 = unknown */
-    const char *column;   /* or NULL */
-    const char *code;     /* "bad_quote" "ragged" "bad_utf8" "nul" "too_long" "bad_type" … */
-    const char *reason;   /* for people: what was found and what was expected */
+    uint64_t line;      /* 0 = unknown */
+    const char *column; /* or NULL */
+    const char *code;   /* "bad_quote" "ragged" "bad_utf8" "nul" "too_long" "bad_type" … */
+    const char *reason; /* for people: what was found and what was expected */
     struct ps_span raw;
 };
 
 struct decode_sink {
     void *ctx;
-    /* The field names, once an object, in source order, before its first record (also on resume). */
+    /* The field names, once an object, in source order, before its first record (also on resume).
+     */
     enum ps_status (*header)(void *ctx, const struct ps_span *names, uint32_t count,
                              struct ps_error *err);
     /* Anything but PS_OK stops decode_run and is returned from it. */
@@ -67,8 +69,8 @@ struct decode_ops {
      * longer than limits.max_record_bytes is a reject "too_long" and its bytes are consumed as
      * they come, so the caller's window never needs to grow beyond that limit. */
     enum ps_status (*run)(struct decoder *decoder, uint8_t *window, size_t len, bool eof,
-                          uint64_t stop_at, const struct decode_sink *sink,
-                          size_t *out_consumed, bool *out_stopped, struct ps_error *err);
+                          uint64_t stop_at, const struct decode_sink *sink, size_t *out_consumed,
+                          bool *out_stopped, struct ps_error *err);
 
     /* The token that stands at the current record boundary (line, header map, dialect found). */
     enum ps_status (*token)(const struct decoder *decoder, struct ps_buf *out,
