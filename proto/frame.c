@@ -22,7 +22,8 @@ struct message_kind {
 };
 
 static const struct message_kind kinds[] = {
-#define MSG(name, number, generated, text) {MSG_##name, #name, &penstock__##generated##__descriptor},
+#define MSG(name, number, generated, text)                                                         \
+    {MSG_##name, #name, &penstock__##generated##__descriptor},
 #include "proto/messages.def"
 #undef MSG
 };
