@@ -64,11 +64,11 @@ struct decode_ops {
     /* Decodes from window (bytes that follow what was consumed before). eof: nothing follows the
      * window. Stops at the first record boundary at or after stop_at (absolute offset), or when the
      * window holds no further whole record. *out_consumed says how much of the window is done with;
-     * the caller shows the rest again with more behind it. The window may be written to (unquoting
-     * in place) within the consumed part only. *out_stopped: the boundary was reached. A record
+     * the caller shows the rest again with more behind it. *out_stopped: the boundary was reached. A record
      * longer than limits.max_record_bytes is a reject "too_long" and its bytes are consumed as
-     * they come, so the caller's window never needs to grow beyond that limit. */
-    enum ps_status (*run)(struct decoder *decoder, uint8_t *window, size_t len, bool eof,
+     * they come, so the caller's window never needs to grow beyond that limit. The window is never
+     * written to. */
+    enum ps_status (*run)(struct decoder *decoder, const uint8_t *window, size_t len, bool eof,
                           uint64_t stop_at, const struct decode_sink *sink, size_t *out_consumed,
                           bool *out_stopped, struct ps_error *err);
 
