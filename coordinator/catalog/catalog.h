@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* coordinator/catalog/catalog.h: the durable truth of a coordinator: one SQLite file.
+ * In: rows to write, from the engine's thread alone.  Out: rows, by callback.
+ * Invariant: a write opens a transaction by itself; nothing is durable, and nothing may be told to
+ *            anybody, before catalog_commit returns PS_OK. After any failed write or commit the
+ *            caller's memory is ahead of the file: it must end and start again from the file.
+ *            commit_seq rises with every commit, cluster_epoch with every open.
+ * Threads: one writer; readers have catalog_reader.h. */
+#ifndef COORDINATOR_CATALOG_CATALOG_H
+#define COORDINATOR_CATALOG_CATALOG_H
+
+#include "common/error.h"
+#include "coordinator/catalog/catalog_reader.h"
+#include "coordinator/catalog/catalog_rows.h"
+
+struct catalog; /* opaque */
+
+struct cat_stamp {
+    uint64_t cluster_epoch;
+    uint64_t commit_seq;
+};
+
+/* path ":memory:" makes one without file and lock. The folder must exist. PS_REFUSED with code
+ * "catalog_locked": another coordinator has it; "catalog_newer": made by a newer program. Before an
+ * existing catalog is migrated, a copy is kept beside it (PATH.vN). */
+PS_MUSTCHECK enum ps_status catalog_open(const char *path, struct catalog **out,
+                                         struct ps_error *err);
+void catalog_close(struct catalog *catalog); /* NULL is fine; rolls back what is not committed */
+
+struct cat_stamp catalog_stamp(const struct catalog *catalog); /* of what is committed */
+/* Raises the stamp to at least this one (adopted from a destination's ledger). */
+PS_MUSTCHECK enum ps_status catalog_raise_stamp(struct catalog *catalog, struct cat_stamp least,
+                                                struct ps_error *err);
+/* Makes all writes since the last commit durable; nothing to do, and no fsync, without any. */
+PS_MUSTCHECK enum ps_status catalog_commit(struct catalog *catalog, struct ps_error *err);
+bool catalog_has_writes(const struct catalog *catalog);
+
+/* ---- cat_pipeline.c */
+/* Gives row->id. */
+PS_MUSTCHECK enum ps_status cat_pipeline_insert(struct catalog *catalog, struct cat_pipeline *row,
+                                                struct ps_error *err);
+/* All but name, id and document (spec_json, columns). */
+PS_MUSTCHECK enum ps_status cat_pipeline_save(struct catalog *catalog,
+                                              const struct cat_pipeline *row,
+                                              struct ps_error *err);
+/* The document of (pipeline, spec_rev): written once, never changed. */
+PS_MUSTCHECK enum ps_status cat_pipeline_put_spec(struct catalog *catalog, uint64_t pipeline_id,
+                                                  uint32_t spec_rev, const char *spec_json,
+                                                  struct ps_span columns, struct ps_error *err);
+/* *out_found false: there is no such document; else each is called once (row has only id, spec_rev,
+ * spec_json and columns). */
+PS_MUSTCHECK enum ps_status cat_pipeline_get_spec(struct catalog *catalog, uint64_t pipeline_id,
+                                                  uint32_t spec_rev, cat_pipeline_fn each,
+                                                  void *ctx, bool *out_found,
+                                                  struct ps_error *err);
+/* With everything that belongs to it but its events. */
+PS_MUSTCHECK enum ps_status cat_pipeline_delete(struct catalog *catalog, uint64_t pipeline_id,
+                                                struct ps_error *err);
+PS_MUSTCHECK enum ps_status cat_pipeline_all(struct catalog *catalog, cat_pipeline_fn each,
+                                             void *ctx, struct ps_error *err);
+
+/* ---- cat_object.c: batch partitions, and ranges known from a ledger */
+/* All versions of a key in this generation. */
+PS_MUSTCHECK enum ps_status cat_object_by_key(struct catalog *catalog, uint64_t pipeline_id,
+                                              uint64_t generation, struct ps_span key,
+                                              cat_object_fn each, void *ctx, struct ps_error *err);
+PS_MUSTCHECK enum ps_status cat_object_get(struct catalog *catalog, uint64_t pipeline_id,
+                                           uint64_t id, cat_object_fn each, void *ctx,
+                                           bool *out_found, struct ps_error *err);
+PS_MUSTCHECK enum ps_status cat_object_insert(struct catalog *catalog,
+                                              const struct cat_object *row, struct ps_error *err);
+/* Everything but pipeline_id, id, generation and key. */
+PS_MUSTCHECK enum ps_status cat_object_save(struct catalog *catalog, const struct cat_object *row,
+                                            struct ps_error *err);
+/* Pending ones, largest rest first. */
+PS_MUSTCHECK enum ps_status cat_object_pending(struct catalog *catalog, uint64_t pipeline_id,
+                                               uint64_t generation, uint32_t limit,
+                                               cat_object_fn each, void *ctx,
+                                               struct ps_error *err);
+/* Of one state, by id after after_id: walks a partial index for open and quarantined. */
+PS_MUSTCHECK enum ps_status cat_object_in_state(struct catalog *catalog, uint64_t pipeline_id,
+                                                uint64_t generation, const char *state,
+                                                uint64_t after_id, uint32_t limit,
+                                                cat_object_fn each, void *ctx,
+                                                struct ps_error *err);
+/* Any, the first by id: for prepare and sample. */
+PS_MUSTCHECK enum ps_status cat_object_first(struct catalog *catalog, uint64_t pipeline_id,
+                                             uint64_t generation, uint32_t limit,
+                                             cat_object_fn each, void *ctx, struct ps_error *err);
+/* Puts or replaces. */
+PS_MUSTCHECK enum ps_status cat_object_put_known(struct catalog *catalog,
+                                                 const struct cat_known_range *row,
+                                                 struct ps_error *err);
+/* row's pointers stay valid until the next call on this catalog; *out_found false: none. */
+PS_MUSTCHECK enum ps_status cat_object_get_known(struct catalog *catalog, uint64_t pipeline_id,
+                                                 struct bp_hash hash, uint64_t from,
+                                                 struct cat_known_range *out, bool *out_found,
+                                                 struct ps_error *err);
+
+/* ---- cat_batch.c */
+PS_MUSTCHECK enum ps_status cat_batch_insert(struct catalog *catalog, const struct cat_batch *row,
+                                             const struct cat_range *ranges,
+                                             struct ps_error *err);
+/* Everything but identity, generation, ranges, bytes and first_object. */
+PS_MUSTCHECK enum ps_status cat_batch_save(struct catalog *catalog, const struct cat_batch *row,
+                                           struct ps_error *err);
+PS_MUSTCHECK enum ps_status cat_batch_end_range(struct catalog *catalog, uint64_t pipeline_id,
+                                                struct batch_id batch, uint64_t bp_id,
+                                                uint64_t end, bool eof, uint64_t records,
+                                                struct ps_error *err);
+/* ranges: room for row->ranges of them; *out_count is how many there are. */
+PS_MUSTCHECK enum ps_status cat_batch_ranges(struct catalog *catalog, uint64_t pipeline_id,
+                                             struct batch_id batch, struct cat_range *ranges,
+                                             size_t room, size_t *out_count, struct ps_error *err);
+/* Those that are not loaded and not cancelled. */
+PS_MUSTCHECK enum ps_status cat_batch_open(struct catalog *catalog, cat_batch_fn each, void *ctx,
+                                           struct ps_error *err);
+PS_MUSTCHECK enum ps_status cat_batch_get(struct catalog *catalog, uint64_t pipeline_id,
+                                          struct batch_id id, cat_batch_fn each, void *ctx,
+                                          bool *out_found, struct ps_error *err);
+
+/* ---- cat_agent.c */
+PS_MUSTCHECK enum ps_status cat_agent_save(struct catalog *catalog, const struct cat_agent *row,
+                                           struct ps_error *err);
+PS_MUSTCHECK enum ps_status cat_agent_all(struct catalog *catalog, cat_agent_fn each, void *ctx,
+                                          struct ps_error *err);
+
+/* ---- cat_event.c: one row a transition; the newest CAT_EVENTS_KEPT stay */
+enum { CAT_EVENTS_KEPT = 100000 };
+PS_MUSTCHECK enum ps_status cat_event_add(struct catalog *catalog, const struct cat_event *row,
+                                          struct ps_error *err);
+
+#endif
