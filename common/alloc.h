@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *ps_alloc(size_t bytes);              /* uninitialised */
+void *ps_alloc(size_t bytes);                /* uninitialised */
 void *ps_calloc(size_t count, size_t bytes); /* zeroed; overflow of the product gives NULL */
-void *ps_realloc(void *old, size_t bytes); /* on NULL the old block stays valid */
-void ps_free(void *block);                 /* NULL is fine */
+void *ps_realloc(void *old, size_t bytes);   /* on NULL the old block stays valid */
+void ps_free(void *block);                   /* NULL is fine */
 
 void *ps_xalloc(size_t bytes);
 void *ps_xcalloc(size_t count, size_t bytes);

@@ -52,7 +52,8 @@ enum ps_status ps_wrap(struct ps_error *err, enum ps_status status, const char *
 /* "again", "refused", …; never NULL. */
 const char *ps_status_name(enum ps_status status);
 
-/* errno → status: EAGAIN/EINTR/EIO are PS_AGAIN, ENOSPC/EDQUOT/ENOMEM PS_FULL, the rest PS_REFUSED. */
+/* errno → status: EAGAIN/EINTR/EIO are PS_AGAIN, ENOSPC/EDQUOT/ENOMEM PS_FULL, the rest PS_REFUSED.
+ */
 enum ps_status ps_status_from_errno(int errnum);
 
 /* Fails with "what: strerror(errnum)". */

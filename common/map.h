@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* common/map.h: hash map from byte strings to pointers (XXH3, linear probing, backward-shift
  * deletion). Keys are copied, values borrowed.
- * Invariant: at most 3/4 full, so that every probe ends. Order of iteration is unspecified: whatever
- *            must replay sorts first.
- * Threads: one owner at a time. */
+ * Invariant: at most 3/4 full, so that every probe ends. Order of iteration is unspecified:
+ * whatever must replay sorts first. Threads: one owner at a time. */
 #ifndef COMMON_MAP_H
 #define COMMON_MAP_H
 
@@ -12,8 +11,8 @@
 
 struct ps_map; /* opaque */
 
-struct ps_map *ps_map_new(void);        /* never NULL */
-void ps_map_free(struct ps_map *map);   /* NULL is fine; values are not freed */
+struct ps_map *ps_map_new(void);      /* never NULL */
+void ps_map_free(struct ps_map *map); /* NULL is fine; values are not freed */
 size_t ps_map_len(const struct ps_map *map);
 
 /* NULL when the key is absent. Values are never NULL. */

@@ -168,8 +168,7 @@ sql_step(sqlite3_stmt *stmt, bool *out_row, struct ps_error *err)
         return PS_OK;
     }
     enum ps_status status =
-        rc == SQLITE_DONE ? PS_OK
-                          : fail_sql(err, sqlite3_db_handle(stmt), rc, sqlite3_sql(stmt));
+        rc == SQLITE_DONE ? PS_OK : fail_sql(err, sqlite3_db_handle(stmt), rc, sqlite3_sql(stmt));
     sql_reset(stmt);
     return status;
 }

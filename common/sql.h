@@ -5,9 +5,9 @@
  *      SQL_BIND(select, err, sql_blob(id)) … while ((s = sql_step(select, &row, err)) == PS_OK &&
  *      row) { sql_column_int(select, 0) … } sql_reset(select).
  * Errors: BUSY, LOCKED, IOERR → PS_AGAIN; FULL, NOMEM, TOOBIG → PS_FULL; CORRUPT, NOTADB →
- *         PS_BADDATA; MISUSE, RANGE → PS_BUG; all others (constraints too) → PS_REFUSED. The code is
- *         "sqlite_busy", "sqlite_constraint", …; sqlite3_extended_errcode(db) tells more.
- * Threads: as the handle was opened (SQLITE_OPEN_NOMUTEX: one at a time). */
+ *         PS_BADDATA; MISUSE, RANGE → PS_BUG; all others (constraints too) → PS_REFUSED. The code
+ * is "sqlite_busy", "sqlite_constraint", …; sqlite3_extended_errcode(db) tells more. Threads: as
+ * the handle was opened (SQLITE_OPEN_NOMUTEX: one at a time). */
 #ifndef COMMON_SQL_H
 #define COMMON_SQL_H
 
