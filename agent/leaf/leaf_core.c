@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/leaf/leaf_core.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/assert.h"
+#include "common/log.h"
+
+bool
+leaf_core_hold(struct leaf_core *core, struct leaf_job *job)
+{
+    pthread_mutex_lock(&core->lock);
+    bool room = core->held_count < LEAF_HELD_MAX;
+    if (room) {
+        core->held[core->held_count++] = job;
+    }
+    pthread_mutex_unlock(&core->lock);
+    return room;
+}
+
+static struct leaf_job *
+find_held_locked(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch)
+{
+    for (size_t i = 0; i < core->held_count; i++) {
+        struct leaf_job *job = core->held[i];
+        if (job->epoch == epoch && ps_span_eq(batch_id, ps_span(job->id.id.b, PS_ID_BYTES))) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+bool
+leaf_core_holds(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch)
+{
+    pthread_mutex_lock(&core->lock);
+    bool found = find_held_locked(core, batch_id, epoch) != NULL;
+    pthread_mutex_unlock(&core->lock);
+    return found;
+}
+
+void
+leaf_core_cancel(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch)
+{
+    pthread_mutex_lock(&core->lock);
+    struct leaf_job *job = find_held_locked(core, batch_id, epoch);
+    if (job != NULL) {
+        atomic_store(&job->cancel, true);
+    }
+    pthread_cond_broadcast(&core->changed);
+    pthread_mutex_unlock(&core->lock);
+}
+
+static void
+let_go(struct leaf_core *core, struct leaf_job **own_job)
+{
+    pthread_mutex_lock(&core->lock);
+    for (size_t i = 0; i < core->held_count; i++) {
+        if (core->held[i] == *own_job) {
+            core->held[i] = core->held[--core->held_count];
+            break;
+        }
+    }
+    pthread_mutex_unlock(&core->lock);
+    leaf_job_free(core->docs, *own_job);
+    *own_job = NULL;
+}
+
+void
+leaf_core_phase(struct leaf_core *core, struct leaf_job *job, Penstock__Phase phase)
+{
+    atomic_store(&job->phase, (int)phase);
+    leaf_core_progress(core);
+}
+
+void
+leaf_core_note(struct leaf_core *core, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    pthread_mutex_lock(&core->lock);
+    vsnprintf(core->note, sizeof core->note, fmt, args);
+    pthread_mutex_unlock(&core->lock);
+    va_end(args);
+}
+
+/* An agent that is gone is noticed by the link thread; here there is nobody left to tell. */
+static void
+send_or_drop(struct leaf_core *core, enum msg_type type, const void *message)
+{
+    struct ps_error err;
+    enum ps_status status = leaf_link_send(core->link, type, message, &err);
+    if (status != PS_OK && status != PS_CANCELED) {
+        log_error("leaf.send_failed", "leaf=%u type=%s error=\"%s\"", core->config->leaf,
+                  msg_type_name(type), err.text);
+    }
+}
+
+static void
+fill_held(const struct leaf_job *job, uint32_t leaf, Penstock__Held *out)
+{
+    penstock__held__init(out);
+    uint32_t at = atomic_load(&job->range_now);
+    out->batch_id = proto_bytes(job->id.id.b, PS_ID_BYTES);
+    out->epoch = job->epoch;
+    out->leaf = leaf;
+    out->phase = (Penstock__Phase)atomic_load(&job->phase);
+    out->has_bytes = true;
+    out->bytes = atomic_load(&job->bytes);
+    out->has_rows = true;
+    out->rows = atomic_load(&job->rows_seen);
+    out->has_object = at < job->range_count;
+    if (out->has_object) {
+        out->object = proto_bytes(job->ranges[at].key.ptr, job->ranges[at].key.len);
+    }
+}
+
+/* The busiest phase is the one people want to see: what is nearest to the destination. */
+static void
+fill_status(struct leaf_core *core, const Penstock__Held *held, size_t count,
+            Penstock__LeafStatus *out)
+{
+    penstock__leaf_status__init(out);
+    out->leaf = core->config->leaf;
+    out->has_pid = true;
+    out->pid = (uint32_t)getpid();
+    out->state = atomic_load(&core->drain) ? "draining" : count > 0 ? "working" : "idle";
+    out->has_phase = true;
+    for (size_t i = 0; i < count; i++) {
+        if (held[i].phase >= out->phase) {
+            out->phase = held[i].phase;
+            out->has_object = held[i].has_object;
+            out->object = held[i].object;
+        }
+    }
+    out->has_bytes_total = true;
+    out->bytes_total = atomic_load(&core->bytes_total);
+    out->has_rows_total = true;
+    out->rows_total = atomic_load(&core->rows_total);
+    out->note = core->note;
+}
+
+void
+leaf_core_progress(struct leaf_core *core)
+{
+    Penstock__Held held[LEAF_HELD_MAX];
+    Penstock__Held *held_at[LEAF_HELD_MAX];
+    Penstock__LeafStatus status;
+    Penstock__LeafProgress progress;
+    penstock__leaf_progress__init(&progress);
+    /* The lock is kept while sending: the objects' names belong to jobs that must not go away. */
+    pthread_mutex_lock(&core->lock);
+    for (size_t i = 0; i < core->held_count; i++) {
+        fill_held(core->held[i], core->config->leaf, &held[i]);
+        held_at[i] = &held[i];
+    }
+    fill_status(core, held, core->held_count, &status);
+    progress.status = &status;
+    progress.n_held = core->held_count;
+    progress.held = held_at;
+    send_or_drop(core, MSG_LEAF_PROGRESS, &progress);
+    pthread_mutex_unlock(&core->lock);
+}
+
+static void
+fill_counts(const struct dest_counts *in, Penstock__Counts *out)
+{
+    penstock__counts__init(out);
+#define COUNT(field)                                                                               \
+    out->has_##field = true;                                                                       \
+    out->field = in->field
+    COUNT(decoded);
+    COUNT(rejected);
+    COUNT(filtered);
+    COUNT(inserted);
+    COUNT(updated);
+    COUNT(skipped);
+    COUNT(rejected_at_load);
+    COUNT(raw_bytes);
+    COUNT(unwrapped_bytes);
+#undef COUNT
+}
+
+/* ALREADY returns the ledger's ends, never the retry's; the catalog's number comes from the grant.
+ */
+static const struct dest_range *
+ledger_range(const struct dest_result *result, const struct dest_range *own)
+{
+    for (size_t i = 0; i < result->range_count; i++) {
+        const struct dest_range *range = &result->ranges[i];
+        if (range->from == own->from && ps_id_eq(range->bp.id, own->bp.id)) {
+            return range;
+        }
+    }
+    return NULL;
+}
+
+void
+leaf_core_send_done(struct leaf_core *core, const struct leaf_job *job, Penstock__Outcome outcome,
+                    const struct dest_result *result)
+{
+    const Penstock__Batch *batch = job->message->grant->batch;
+    Penstock__RangeEnd *ends = ps_xcalloc(job->range_count, sizeof *ends);
+    Penstock__RangeEnd **ends_at = ps_xcalloc(job->range_count, sizeof *ends_at);
+    Penstock__Counts counts;
+    Penstock__LeafDone done;
+    penstock__leaf_done__init(&done);
+    for (size_t i = 0; outcome != PENSTOCK__OUTCOME__OUTCOME_CANCELLED && i < job->range_count;
+         i++) {
+        const struct dest_range *range = &job->ranges[i];
+        if (outcome == PENSTOCK__OUTCOME__OUTCOME_ALREADY) {
+            range = ledger_range(result, range);
+        }
+        if (range == NULL) {
+            continue; /* the ledger has no such range: the coordinator keeps its offset */
+        }
+        Penstock__RangeEnd *end = &ends[done.n_ends];
+        penstock__range_end__init(end);
+        end->bp_id = batch->ranges[i]->bp_id;
+        end->bp_hash = proto_bytes(range->bp.id.b, PS_ID_BYTES);
+        end->from = range->from;
+        end->end = range->end;
+        end->eof = range->eof;
+        end->has_resume = range->resume.len > 0;
+        end->resume = proto_bytes(range->resume.ptr, range->resume.len);
+        end->has_records = true;
+        end->records = range->records;
+        ends_at[done.n_ends++] = end;
+    }
+    fill_counts(&result->counts, &counts);
+    done.batch_id = proto_bytes(job->id.id.b, PS_ID_BYTES);
+    done.epoch = job->epoch;
+    done.outcome = outcome;
+    done.counts = &counts;
+    done.ends = ends_at;
+    done.has_fetch_ms = done.has_stage_ms = done.has_load_ms = true;
+    done.fetch_ms = (uint64_t)job->fetch_ms;
+    done.stage_ms = (uint64_t)job->stage_ms;
+    done.load_ms = (uint64_t)job->load_ms;
+    send_or_drop(core, MSG_LEAF_DONE, &done);
+    ps_free(ends_at);
+    ps_free(ends);
+}
+
+void
+leaf_core_done(struct leaf_core *core, struct leaf_job **own_job, Penstock__Outcome outcome,
+               const struct dest_result *result)
+{
+    leaf_core_send_done(core, *own_job, outcome, result);
+    let_go(core, own_job);
+}
+
+void
+leaf_core_failed(struct leaf_core *core, struct leaf_job **own_job, Penstock__FailClass class,
+                 const struct ps_error *err, const uint64_t *bp_id)
+{
+    struct leaf_job *job = *own_job;
+    Penstock__LeafFailed failed;
+    penstock__leaf_failed__init(&failed);
+    failed.batch_id = proto_bytes(job->id.id.b, PS_ID_BYTES);
+    failed.epoch = job->epoch;
+    failed.class_ = class;
+    const char *code = err->code[0] != '\0' ? err->code : ps_status_name(err->status);
+    failed.code = (char *)(uintptr_t)code;
+    failed.text = (char *)(uintptr_t)err->text;
+    failed.has_bp_id = bp_id != NULL;
+    failed.bp_id = bp_id == NULL ? 0 : *bp_id;
+    send_or_drop(core, MSG_LEAF_FAILED, &failed);
+    let_go(core, own_job);
+}
+
+void
+leaf_core_wait_locked(struct leaf_core *core, int64_t wait_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(wait_ms / 1000);
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_cond_timedwait(&core->changed, &core->lock, &until);
+}
+
+void
+leaf_core_wake(struct leaf_core *core)
+{
+    pthread_mutex_lock(&core->lock);
+    pthread_cond_broadcast(&core->changed);
+    pthread_mutex_unlock(&core->lock);
+}
+
+enum ps_status
+leaf_core_turn_take(struct leaf_core *core, int slot, const char *dest, struct ps_error *err)
+{
+    struct leaf_turn *turn = &core->turns[slot];
+    Penstock__TurnAsk ask;
+    penstock__turn_ask__init(&ask);
+    pthread_mutex_lock(&core->lock);
+    PS_ASSERT(turn->number == 0);
+    turn->number = ++core->next_turn;
+    turn->granted = false;
+    snprintf(turn->dest, sizeof turn->dest, "%s", dest);
+    ask.dest = turn->dest;
+    ask.turn = turn->number;
+    pthread_mutex_unlock(&core->lock);
+    enum ps_status status = leaf_link_send(core->link, MSG_TURN_ASK, &ask, err);
+    pthread_mutex_lock(&core->lock);
+    while (status == PS_OK && !turn->granted) {
+        if (atomic_load(&core->stop)) {
+            status = ps_fail(err, PS_CANCELED, "stopped while waiting for the writer's turn");
+            turn->number = 0;
+        } else {
+            leaf_core_wait_locked(core, 1000);
+        }
+    }
+    pthread_mutex_unlock(&core->lock);
+    return status;
+}
+
+void
+leaf_core_turn_release(struct leaf_core *core, int slot)
+{
+    struct leaf_turn *turn = &core->turns[slot];
+    Penstock__TurnRelease release;
+    penstock__turn_release__init(&release);
+    pthread_mutex_lock(&core->lock);
+    release.dest = turn->dest;
+    release.turn = turn->number;
+    turn->number = 0;
+    pthread_mutex_unlock(&core->lock);
+    send_or_drop(core, MSG_TURN_RELEASE, &release);
+}
+
+void
+leaf_core_turn_granted(struct leaf_core *core, uint64_t number)
+{
+    pthread_mutex_lock(&core->lock);
+    for (size_t i = 0; i < sizeof core->turns / sizeof core->turns[0]; i++) {
+        if (core->turns[i].number == number) {
+            core->turns[i].granted = true;
+        }
+    }
+    pthread_cond_broadcast(&core->changed);
+    pthread_mutex_unlock(&core->lock);
+}

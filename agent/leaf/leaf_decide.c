@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/leaf/leaf_decide.h"
+
+#include "common/assert.h"
+
+enum { RETRY_FIRST_MS = 50, RETRY_MOST_MS = 5000, RETRY_TIMES = 18 };
+
+static bool
+code_is(const struct ps_error *err, const char *code)
+{
+    return strcmp(err->code, code) == 0;
+}
+
+Penstock__FailClass
+leaf_decide_extract_failure(const struct ps_error *err)
+{
+    if (code_is(err, "not_visible")) {
+        return PENSTOCK__FAIL_CLASS__FAIL_NOT_VISIBLE;
+    }
+    switch (err->status) {
+    case PS_CANCELED:
+        return PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL;
+    case PS_REFUSED:
+    case PS_BADDATA:
+    case PS_BUG:
+        return PENSTOCK__FAIL_CLASS__FAIL_PERMANENT;
+    case PS_OK:
+    case PS_AGAIN:
+    case PS_FENCED:
+    case PS_FULL:
+        return PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT;
+    }
+    return PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT;
+}
+
+Penstock__FailClass
+leaf_decide_load_failure(const struct ps_error *err)
+{
+    return leaf_decide_extract_failure(err);
+}
+
+enum leaf_report
+leaf_decide_outcome(enum dest_outcome outcome, Penstock__Outcome *out_outcome,
+                    Penstock__FailClass *out_class, const char **out_code)
+{
+    switch (outcome) {
+    case DEST_LOADED:
+        *out_outcome = PENSTOCK__OUTCOME__OUTCOME_LOADED;
+        return LEAF_REPORT_DONE;
+    case DEST_ALREADY:
+        *out_outcome = PENSTOCK__OUTCOME__OUTCOME_ALREADY;
+        return LEAF_REPORT_DONE;
+    case DEST_CANCELLED:
+        *out_outcome = PENSTOCK__OUTCOME__OUTCOME_CANCELLED;
+        return LEAF_REPORT_DONE;
+    case DEST_FENCE_MISMATCH:
+        *out_class = PENSTOCK__FAIL_CLASS__FAIL_FENCED;
+        *out_code = "fence_mismatch";
+        return LEAF_REPORT_FAILED;
+    case DEST_RANGE_CONFLICT:
+        *out_class = PENSTOCK__FAIL_CLASS__FAIL_RANGE_CONFLICT;
+        *out_code = "range_conflict";
+        return LEAF_REPORT_FAILED;
+    case DEST_OVER_TOLERANCE:
+        *out_class = PENSTOCK__FAIL_CLASS__FAIL_TOLERANCE;
+        *out_code = "tolerance";
+        return LEAF_REPORT_FAILED;
+    }
+    PS_ASSERT(false);
+    return LEAF_REPORT_FAILED;
+}
+
+int64_t
+leaf_decide_retry_ms(unsigned attempt, uint64_t random)
+{
+    if (attempt >= RETRY_TIMES) {
+        return -1;
+    }
+    int64_t wait = RETRY_FIRST_MS;
+    for (unsigned i = 0; i < attempt && wait < RETRY_MOST_MS; i++) {
+        wait *= 2;
+    }
+    wait = wait > RETRY_MOST_MS ? RETRY_MOST_MS : wait;
+    return wait / 2 + (int64_t)(random % (uint64_t)(wait / 2 + 1));
+}

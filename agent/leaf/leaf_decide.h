@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/leaf/leaf_decide.h: what a leaf decides, apart from what it does.
+ * Pure: no clock, socket, file or thread, so that a simulator can drive it. */
+#ifndef AGENT_LEAF_LEAF_DECIDE_H
+#define AGENT_LEAF_LEAF_DECIDE_H
+
+#include "agent/dest/dest.h"
+#include "common/error.h"
+#include "proto/frame.h"
+
+/* How a failure while reading or decoding is reported. */
+Penstock__FailClass leaf_decide_extract_failure(const struct ps_error *err);
+/* How a failure of the destination is reported, once retrying here is over. */
+Penstock__FailClass leaf_decide_load_failure(const struct ps_error *err);
+
+enum leaf_report { LEAF_REPORT_DONE, LEAF_REPORT_FAILED };
+/* What a finished transaction means: DONE with *out_outcome, or FAILED with class and code. */
+enum leaf_report leaf_decide_outcome(enum dest_outcome outcome, Penstock__Outcome *out_outcome,
+                                     Penstock__FailClass *out_class, const char **out_code);
+
+/* The wait before the transaction is tried again here; negative: give the batch back instead.
+ * attempt counts from 0. A destination that is away holds the sealed batch, because extracting it
+ * again costs more than waiting; after about a minute the coordinator decides. */
+int64_t leaf_decide_retry_ms(unsigned attempt, uint64_t random);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/leaf/leaf_doc.h: the frozen pipeline documents this leaf has been sent.
+ * Invariant: a document never changes; whoever holds a reference may read it from any thread.
+ * Threads: the cache is safe from any thread. */
+#ifndef AGENT_LEAF_LEAF_DOC_H
+#define AGENT_LEAF_LEAF_DOC_H
+
+#include "common/error.h"
+#include "common/ids.h"
+#include "proto/frame.h"
+#include "spec/spec.h"
+
+struct leaf_doc {
+    struct pipeline_uuid uuid;
+    uint64_t generation;
+    uint32_t rev;
+    char *name;
+    struct spec *spec;
+    struct spec_column *columns; /* empty before prepare */
+    size_t column_count;
+    int refs; /* under the cache's lock */
+};
+
+struct leaf_docs;
+
+struct leaf_docs *leaf_docs_new(void);
+void leaf_docs_free(struct leaf_docs *docs);
+
+/* Keeps the document; an equal (uuid, revision) that is already there stays. */
+PS_MUSTCHECK enum ps_status leaf_docs_put(struct leaf_docs *docs, const Penstock__SpecDoc *doc,
+                                          struct ps_error *err);
+/* A new reference, or NULL. */
+struct leaf_doc *leaf_docs_find(struct leaf_docs *docs, struct ps_span uuid, uint32_t rev);
+struct leaf_doc *leaf_doc_ref(struct leaf_docs *docs, struct leaf_doc *doc);
+void leaf_doc_unref(struct leaf_docs *docs, struct leaf_doc *doc); /* NULL is fine */
+
+/* The wire form of columns; out has room for count, its texts are borrowed from columns. */
+void leaf_columns_to_proto(const struct spec_column *columns, size_t count, Penstock__Column *out);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/leaf/leaf_stream.h: one object as a stream of rows: source ▶ unwrap ▶ decode ▶ transform.
+ * In: a range's start and target.  Out: rows in blocks of a staged batch, and the range's true end.
+ * Invariant: the bytes between two ends belong to exactly one batch; a stream that goes on from one
+ *            batch of a chain to the next gives the same rows as one opened at that offset.
+ * Threads: one owner at a time (the extract thread). */
+#ifndef AGENT_LEAF_LEAF_STREAM_H
+#define AGENT_LEAF_LEAF_STREAM_H
+
+#include "agent/decode/decode.h"
+#include "agent/leaf/leaf_core.h"
+#include "agent/leaf/leaf_job.h"
+
+struct leaf_stream;
+
+/* Opens the object of job's range `index` at the range's start. */
+PS_MUSTCHECK enum ps_status leaf_stream_open(struct leaf_core *core, const struct source_ops *ops,
+                                             struct source *source, struct leaf_job *job,
+                                             size_t index, struct leaf_stream **out,
+                                             struct ps_error *err);
+/* True when the stream stands exactly where job's range `index` begins. */
+bool leaf_stream_continues(const struct leaf_stream *stream, const struct leaf_job *job,
+                           size_t index);
+/* Reads job's range `index` into job->rows and fills job->ranges[index] and job->counts.
+ * PS_CANCELED when the job or the leaf is asked to stop. */
+PS_MUSTCHECK enum ps_status leaf_stream_read_range(struct leaf_stream *stream, struct leaf_job *job,
+                                                   size_t index, struct ps_error *err);
+void leaf_stream_close(struct leaf_stream *stream); /* NULL is fine */
+
+/* First bytes of an object, unwrapped, for samples: at most cap of them. *out_whole: that was all.
+ */
+PS_MUSTCHECK enum ps_status leaf_stream_head(const struct spec *spec, const struct source_ops *ops,
+                                             struct source *source, struct ps_span key,
+                                             struct ps_span version, struct ps_buf *out, size_t cap,
+                                             bool *out_whole, struct ps_error *err);
+
+#endif
