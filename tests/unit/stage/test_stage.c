@@ -113,7 +113,6 @@ check(struct stage_batch *batch, int rows, int rejects)
             }
             cr_assert_eq(cells[0].integer, seen);
             cr_assert_eq(meta.offset, (uint64_t)seen * 10);
-            cr_assert_eq(cells[1].len, strlen("0") * (size_t)cells[1].len);
             cr_assert_geq((int)cells[1].len, 1 + seen % 500);
             seen++;
         }
