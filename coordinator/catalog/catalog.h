@@ -41,8 +41,7 @@ PS_MUSTCHECK enum ps_status cat_pipeline_insert(struct catalog *catalog, struct 
                                                 struct ps_error *err);
 /* All but name, id and document (spec_json, columns). */
 PS_MUSTCHECK enum ps_status cat_pipeline_save(struct catalog *catalog,
-                                              const struct cat_pipeline *row,
-                                              struct ps_error *err);
+                                              const struct cat_pipeline *row, struct ps_error *err);
 /* The document of (pipeline, spec_rev): written once, never changed. */
 PS_MUSTCHECK enum ps_status cat_pipeline_put_spec(struct catalog *catalog, uint64_t pipeline_id,
                                                   uint32_t spec_rev, const char *spec_json,
@@ -51,8 +50,7 @@ PS_MUSTCHECK enum ps_status cat_pipeline_put_spec(struct catalog *catalog, uint6
  * spec_json and columns). */
 PS_MUSTCHECK enum ps_status cat_pipeline_get_spec(struct catalog *catalog, uint64_t pipeline_id,
                                                   uint32_t spec_rev, cat_pipeline_fn each,
-                                                  void *ctx, bool *out_found,
-                                                  struct ps_error *err);
+                                                  void *ctx, bool *out_found, struct ps_error *err);
 /* With everything that belongs to it but its events. */
 PS_MUSTCHECK enum ps_status cat_pipeline_delete(struct catalog *catalog, uint64_t pipeline_id,
                                                 struct ps_error *err);
@@ -67,16 +65,15 @@ PS_MUSTCHECK enum ps_status cat_object_by_key(struct catalog *catalog, uint64_t 
 PS_MUSTCHECK enum ps_status cat_object_get(struct catalog *catalog, uint64_t pipeline_id,
                                            uint64_t id, cat_object_fn each, void *ctx,
                                            bool *out_found, struct ps_error *err);
-PS_MUSTCHECK enum ps_status cat_object_insert(struct catalog *catalog,
-                                              const struct cat_object *row, struct ps_error *err);
+PS_MUSTCHECK enum ps_status cat_object_insert(struct catalog *catalog, const struct cat_object *row,
+                                              struct ps_error *err);
 /* Everything but pipeline_id, id, generation and key. */
 PS_MUSTCHECK enum ps_status cat_object_save(struct catalog *catalog, const struct cat_object *row,
                                             struct ps_error *err);
 /* Pending ones, largest rest first. */
 PS_MUSTCHECK enum ps_status cat_object_pending(struct catalog *catalog, uint64_t pipeline_id,
                                                uint64_t generation, uint32_t limit,
-                                               cat_object_fn each, void *ctx,
-                                               struct ps_error *err);
+                                               cat_object_fn each, void *ctx, struct ps_error *err);
 /* Of one state, by id after after_id: walks a partial index for open and quarantined. */
 PS_MUSTCHECK enum ps_status cat_object_in_state(struct catalog *catalog, uint64_t pipeline_id,
                                                 uint64_t generation, const char *state,
@@ -99,19 +96,18 @@ PS_MUSTCHECK enum ps_status cat_object_get_known(struct catalog *catalog, uint64
 
 /* ---- cat_batch.c */
 PS_MUSTCHECK enum ps_status cat_batch_insert(struct catalog *catalog, const struct cat_batch *row,
-                                             const struct cat_range *ranges,
-                                             struct ps_error *err);
+                                             const struct cat_range *ranges, struct ps_error *err);
 /* Everything but identity, generation, ranges, bytes and first_object. */
 PS_MUSTCHECK enum ps_status cat_batch_save(struct catalog *catalog, const struct cat_batch *row,
                                            struct ps_error *err);
-PS_MUSTCHECK enum ps_status cat_batch_end_range(struct catalog *catalog, uint64_t pipeline_id,
-                                                struct batch_id batch, uint64_t bp_id,
-                                                uint64_t end, bool eof, uint64_t records,
+PS_MUSTCHECK enum ps_status cat_batch_end_range(struct catalog *catalog,
+                                                const struct cat_batch *batch,
+                                                const struct cat_range_end *end,
                                                 struct ps_error *err);
-/* ranges: room for row->ranges of them; *out_count is how many there are. */
-PS_MUSTCHECK enum ps_status cat_batch_ranges(struct catalog *catalog, uint64_t pipeline_id,
-                                             struct batch_id batch, struct cat_range *ranges,
-                                             size_t room, size_t *out_count, struct ps_error *err);
+/* ranges: room for batch->ranges of them; *out_count is how many there are. */
+PS_MUSTCHECK enum ps_status cat_batch_ranges(struct catalog *catalog, const struct cat_batch *batch,
+                                             struct cat_range *ranges, size_t *out_count,
+                                             struct ps_error *err);
 /* Those that are not loaded and not cancelled. */
 PS_MUSTCHECK enum ps_status cat_batch_open(struct catalog *catalog, cat_batch_fn each, void *ctx,
                                            struct ps_error *err);

@@ -32,8 +32,8 @@ struct cat_pipeline {
     struct pipeline_uuid uuid;
     uint64_t generation;
     uint32_t spec_rev;
-    const char *state; /* created preparing running stopping stopped completed stalled failed */
-    const char *reason;        /* NULL: none */
+    const char *state;  /* created preparing running stopping stopped completed stalled failed */
+    const char *reason; /* NULL: none */
     const char *failure_class; /* NULL, "spec" "source" "destination" */
     const char *spec_json;     /* of spec_rev */
     struct ps_span columns;    /* of spec_rev: a packed penstock.SpecDoc that has only columns */
@@ -43,9 +43,9 @@ struct cat_pipeline {
     int64_t created_ms;
     int64_t started_ms;
     int64_t ended_ms;
-    bool prepared;             /* columns are frozen, the table and the fence exist */
-    bool reconciled;           /* the destination's fence was read since the latest start */
-    bool discovery_complete;   /* since the latest start or interval */
+    bool prepared;           /* columns are frozen, the table and the fence exist */
+    bool reconciled;         /* the destination's fence was read since the latest start */
+    bool discovery_complete; /* since the latest start or interval */
     struct ps_span discover_cursor;
     uint64_t next_bp_id;
     uint64_t next_batch_number;
@@ -85,13 +85,20 @@ struct cat_object { /* one batch partition */
     struct batch_id batch; /* the latest one that holds or held it */
     const char *reason;    /* NULL: none */
     uint64_t records;
-    uint64_t spent_ms;     /* fetch and load time of its loaded batches */
+    uint64_t spent_ms; /* fetch and load time of its loaded batches */
 };
 
 struct cat_range {
     uint64_t bp_id;
     uint64_t from;
     uint64_t target_bytes;
+};
+
+struct cat_range_end {
+    uint64_t bp_id;
+    uint64_t end;
+    bool eof;
+    uint64_t records;
 };
 
 struct cat_batch {
@@ -104,16 +111,16 @@ struct cat_batch {
     const char *agent; /* of the latest grant; NULL before the first */
     struct incarnation incarnation;
     uint32_t leaf;
-    bool leased;        /* state leased, or cancelling with its tombstone under way */
-    uint32_t attempts;  /* ends that were not graceful */
-    uint32_t killed;    /* how many different leaves died with it */
+    bool leased;         /* state leased, or cancelling with its tombstone under way */
+    uint32_t attempts;   /* ends that were not graceful */
+    uint32_t killed;     /* how many different leaves died with it */
     const char *killers; /* "agent/leaf agent/leaf", NULL: none */
-    int64_t retry_ms;   /* wall: not before this; only for people, the engine re-arms at start */
-    const char *code;   /* of the latest failure; NULL: none */
-    const char *reason; /* of the latest failure; NULL: none */
-    uint64_t fault_bp;  /* cancelling: the batch partition to quarantine; 0: none */
+    int64_t retry_ms;    /* wall: not before this; only for people, the engine re-arms at start */
+    const char *code;    /* of the latest failure; NULL: none */
+    const char *reason;  /* of the latest failure; NULL: none */
+    uint64_t fault_bp;   /* cancelling: the batch partition to quarantine; 0: none */
     uint32_t ranges;
-    uint64_t bytes;     /* estimate at the cut */
+    uint64_t bytes; /* estimate at the cut */
     struct ps_span first_object;
     struct cat_counts counts;
     uint64_t fetch_ms;

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Batch partitions, and the ranges of them that a destination's ledger told us of. */
+#include "common/assert.h"
+#include "coordinator/catalog/catalog_internal.h"
+
+void
+cat_object_fill(sqlite3_stmt *stmt, struct cat_object *out)
+{
+    int c = 0;
+    *out = (struct cat_object){0};
+    out->pipeline_id = (uint64_t)sql_column_int(stmt, c++);
+    out->id = (uint64_t)sql_column_int(stmt, c++);
+    out->generation = (uint64_t)sql_column_int(stmt, c++);
+    out->key = sql_column_span(stmt, c++);
+    out->version = sql_column_span(stmt, c++);
+    bool is_id = sql_column_id(stmt, c++, &out->hash.id);
+    (void)is_id; /* a damaged one stays zero and matches nothing */
+    out->size_bytes = (uint64_t)sql_column_int(stmt, c++);
+    out->compressed = sql_column_int(stmt, c++) != 0;
+    out->weak = sql_column_int(stmt, c++) != 0;
+    out->mtime_ms = sql_column_int(stmt, c++);
+    out->state = sql_column_text(stmt, c++);
+    out->offset = (uint64_t)sql_column_int(stmt, c++);
+    out->rest_bytes = (uint64_t)sql_column_int(stmt, c++);
+    out->resume = sql_column_span(stmt, c++);
+    out->has_batch = sql_column_id(stmt, c++, &out->batch.id);
+    out->reason = sql_column_text(stmt, c++);
+    out->records = (uint64_t)sql_column_int(stmt, c++);
+    out->spent_ms = (uint64_t)sql_column_int(stmt, c++);
+}
+
+enum ps_status
+cat_object_each(sqlite3_stmt *stmt, cat_object_fn each, void *ctx, bool *out_any,
+                struct ps_error *err)
+{
+    bool row = false;
+    bool any = false;
+    enum ps_status status = PS_OK;
+    while ((status = sql_step(stmt, &row, err)) == PS_OK && row) {
+        struct cat_object object;
+        cat_object_fill(stmt, &object);
+        any = true;
+        if (!each(ctx, &object)) {
+            break;
+        }
+    }
+    sql_reset(stmt);
+    if (out_any != NULL) {
+        *out_any = any;
+    }
+    return status;
+}
+
+enum ps_status
+cat_object_by_key(struct catalog *catalog, uint64_t pipeline_id, uint64_t generation,
+                  struct ps_span key, cat_object_fn each, void *ctx, struct ps_error *err)
+{
+    sqlite3_stmt *stmt = catalog->queries[QUERY_OBJECT_BY_KEY];
+    enum ps_status status =
+        SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(generation), sql_blob(key));
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, NULL, err) : status;
+}
+
+enum ps_status
+cat_object_get(struct catalog *catalog, uint64_t pipeline_id, uint64_t id, cat_object_fn each,
+               void *ctx, bool *out_found, struct ps_error *err)
+{
+    sqlite3_stmt *stmt = catalog->queries[QUERY_OBJECT_GET];
+    enum ps_status status = SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(id));
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, out_found, err) : status;
+}
+
+/* All of the table in its order; an update leaves out generation and key. */
+#define OBJECT_VALUES(row)                                                                         \
+    sql_u64((row)->pipeline_id), sql_u64((row)->id), sql_u64((row)->generation),                   \
+        sql_blob((row)->key), sql_blob((row)->version), sql_id(&(row)->hash.id),                   \
+        sql_u64((row)->size_bytes), sql_int((row)->compressed), sql_int((row)->weak),              \
+        sql_int((row)->mtime_ms), sql_text((row)->state), sql_u64((row)->offset),                  \
+        sql_u64((row)->rest_bytes), sql_blob((row)->resume),                                       \
+        (row)->has_batch ? sql_id(&(row)->batch.id) : sql_null(), sql_text((row)->reason),         \
+        sql_u64((row)->records), sql_u64((row)->spent_ms)
+
+enum ps_status
+cat_object_insert(struct catalog *catalog, const struct cat_object *row, struct ps_error *err)
+{
+    return CATALOG_RUN(catalog, QUERY_OBJECT_INSERT, err, OBJECT_VALUES(row));
+}
+
+enum ps_status
+cat_object_save(struct catalog *catalog, const struct cat_object *row, struct ps_error *err)
+{
+    return CATALOG_RUN(catalog, QUERY_OBJECT_SAVE, err, OBJECT_VALUES(row));
+}
+
+enum ps_status
+cat_object_pending(struct catalog *catalog, uint64_t pipeline_id, uint64_t generation,
+                   uint32_t limit, cat_object_fn each, void *ctx, struct ps_error *err)
+{
+    sqlite3_stmt *stmt = catalog->queries[QUERY_OBJECT_PENDING];
+    enum ps_status status =
+        SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(generation), sql_int(limit));
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, NULL, err) : status;
+}
+
+enum ps_status
+cat_object_in_state(struct catalog *catalog, uint64_t pipeline_id, uint64_t generation,
+                    const char *state, uint64_t after_id, uint32_t limit, cat_object_fn each,
+                    void *ctx, struct ps_error *err)
+{
+    bool is_open = strcmp(state, "open") == 0;
+    PS_ASSERT(is_open || strcmp(state, "quarantined") == 0);
+    sqlite3_stmt *stmt = catalog->queries[is_open ? QUERY_OBJECT_OPEN : QUERY_OBJECT_QUARANTINED];
+    enum ps_status status = SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(generation),
+                                     sql_u64(after_id), sql_int(limit));
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, NULL, err) : status;
+}
+
+enum ps_status
+cat_object_first(struct catalog *catalog, uint64_t pipeline_id, uint64_t generation, uint32_t limit,
+                 cat_object_fn each, void *ctx, struct ps_error *err)
+{
+    sqlite3_stmt *stmt = catalog->queries[QUERY_OBJECT_FIRST];
+    enum ps_status status =
+        SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(generation), sql_int(limit));
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, NULL, err) : status;
+}
+
+enum ps_status
+cat_object_put_known(struct catalog *catalog, const struct cat_known_range *row,
+                     struct ps_error *err)
+{
+    return CATALOG_RUN(catalog, QUERY_KNOWN_PUT, err, sql_u64(row->pipeline_id),
+                       sql_id(&row->hash.id), sql_u64(row->from), sql_u64(row->end),
+                       sql_int(row->eof), sql_blob(row->resume), sql_id(&row->batch.id),
+                       sql_u64(row->records));
+}
+
+enum ps_status
+cat_object_get_known(struct catalog *catalog, uint64_t pipeline_id, struct bp_hash hash,
+                     uint64_t from, struct cat_known_range *out, bool *out_found,
+                     struct ps_error *err)
+{
+    sqlite3_stmt *stmt = catalog->queries[QUERY_KNOWN_GET];
+    bool row = false;
+    enum ps_status status =
+        SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_id(&hash.id), sql_u64(from));
+    if (status == PS_OK) {
+        status = sql_step(stmt, &row, err);
+    }
+    *out_found = status == PS_OK && row;
+    if (*out_found) {
+        *out = (struct cat_known_range){.pipeline_id = pipeline_id,
+                                        .hash = hash,
+                                        .from = from,
+                                        .end = (uint64_t)sql_column_int(stmt, 0),
+                                        .eof = sql_column_int(stmt, 1) != 0,
+                                        .resume = sql_column_span(stmt, 2),
+                                        .records = (uint64_t)sql_column_int(stmt, 4)};
+        *out_found = sql_column_id(stmt, 3, &out->batch.id);
+    }
+    return status; /* not reset: out borrows from it */
+}
