@@ -60,9 +60,8 @@ struct source_ops {
 
     /* Opens exactly this version. Codes: "source_changed" (PS_BADDATA: there, but another
      * version), "source_missing" (PS_REFUSED). */
-    enum ps_status (*open_object)(struct source *source, struct ps_span key,
-                                  struct ps_span version, struct source_reader **out,
-                                  struct ps_error *err);
+    enum ps_status (*open_object)(struct source *source, struct ps_span key, struct ps_span version,
+                                  struct source_reader **out, struct ps_error *err);
     /* Stored bytes from the current position; *out_n 0 only at the end of the object. */
     enum ps_status (*read)(struct source_reader *reader, uint8_t *out, size_t cap, size_t *out_n,
                            struct ps_error *err);
