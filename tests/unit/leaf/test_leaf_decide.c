@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "agent/leaf/leaf_decide.h"
+
+static Penstock__FailClass
+class_of(enum ps_status status, const char *code)
+{
+    struct ps_error err;
+    ps_fail_code(&err, status, code, "text");
+    return leaf_decide_extract_failure(&err);
+}
+
+Test(leaf_decide, what_the_caller_does_next_becomes_the_class)
+{
+    cr_assert_eq(class_of(PS_AGAIN, ""), PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT);
+    cr_assert_eq(class_of(PS_FULL, ""), PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT);
+    cr_assert_eq(class_of(PS_BADDATA, "source_changed"), PENSTOCK__FAIL_CLASS__FAIL_PERMANENT);
+    cr_assert_eq(class_of(PS_CANCELED, ""), PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL);
+    cr_assert_eq(class_of(PS_REFUSED, "not_visible"), PENSTOCK__FAIL_CLASS__FAIL_NOT_VISIBLE);
+}
+
+Test(leaf_decide, only_a_ledger_row_makes_a_batch_done)
+{
+    static const enum dest_outcome done[] = {DEST_LOADED, DEST_ALREADY, DEST_CANCELLED};
+    static const enum dest_outcome failed[] = {DEST_FENCE_MISMATCH, DEST_RANGE_CONFLICT,
+                                               DEST_OVER_TOLERANCE};
+    Penstock__Outcome outcome;
+    Penstock__FailClass class;
+    const char *code;
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(leaf_decide_outcome(done[i], &outcome, &class, &code), LEAF_REPORT_DONE);
+        cr_assert_eq(leaf_decide_outcome(failed[i], &outcome, &class, &code), LEAF_REPORT_FAILED);
+    }
+}
+
+Test(leaf_decide, retries_wait_longer_and_end)
+{
+    int64_t total_ms = 0;
+    unsigned attempt = 0;
+    for (;; attempt++) {
+        int64_t wait_ms = leaf_decide_retry_ms(attempt, 12345);
+        if (wait_ms < 0) {
+            break;
+        }
+        cr_assert(wait_ms > 0 && wait_ms <= 5000, "%lld", (long long)wait_ms);
+        total_ms += wait_ms;
+    }
+    cr_assert(attempt > 5 && total_ms > 20000 && total_ms < 120000, "%lld", (long long)total_ms);
+}
