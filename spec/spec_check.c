@@ -18,7 +18,7 @@ is_overridden(const struct spec_checking *checking, const char *path)
     size_t len = strcspn(path, "[");
     for (size_t i = 0; i < checking->override_count; i++) {
         const char *text = checking->overrides[i];
-        if (strncmp(text, path, len) == 0 && text[len] == '=') {
+        if (strncmp(text, path, len) == 0 && (text[len] == '=' || text[len] == '\0')) {
             return true;
         }
     }
