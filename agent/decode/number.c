@@ -155,12 +155,37 @@ number_real(const uint8_t *text, size_t len, double *out)
     return real_slow(text, len, out);
 }
 
+/* The text with points for commas; NULL when it is no number anyway. */
+static const uint8_t *
+comma_to_point(const uint8_t *text, size_t len, uint8_t copy[TEXT_MAX])
+{
+    if (len > TEXT_MAX || memchr(text, '.', len) != NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < len; i++) {
+        copy[i] = text[i] == ',' ? '.' : text[i];
+    }
+    return copy;
+}
+
 bool
-number_real_exact(const uint8_t *text, size_t len)
+number_real_comma(const uint8_t *text, size_t len, double *out)
+{
+    uint8_t copy[TEXT_MAX];
+    const uint8_t *point = comma_to_point(text, len, copy);
+    return point != NULL && number_real(point, len, out);
+}
+
+bool
+number_real_exact(const uint8_t *text, size_t len, bool decimal_comma)
 {
     struct shape shape;
     double value = 0;
-    if (!shape_of(text, len, &shape) || shape.signed_plus || shape.leading_zero ||
+    uint8_t copy[TEXT_MAX];
+    if (decimal_comma) {
+        text = comma_to_point(text, len, copy);
+    }
+    if (text == NULL || !shape_of(text, len, &shape) || shape.signed_plus || shape.leading_zero ||
         shape.significant - shape.trailing > EXACT_DIGITS || !number_real(text, len, &value)) {
         return false;
     }

@@ -14,8 +14,10 @@
 bool number_int(const uint8_t *text, size_t len, int64_t *out);
 /* [+-]?(digits[.digits]|.digits)([eE][+-]?digits)?, finite, at most 1000 characters. */
 bool number_real(const uint8_t *text, size_t len, double *out);
+/* The same with a comma before the fraction; a point is no number then. */
+bool number_real_comma(const uint8_t *text, size_t len, double *out);
 /* For inference: number_real, no plus, no leading zero, at most 15 significant digits, and neither
  * overflow nor underflow: so the double prints back (%.15g) to an equal value. */
-bool number_real_exact(const uint8_t *text, size_t len);
+bool number_real_exact(const uint8_t *text, size_t len, bool decimal_comma);
 
 #endif
