@@ -4,6 +4,7 @@
 option(PENSTOCK_TESTS "build the tests" ON)
 option(PENSTOCK_FUZZ "build the libFuzzer targets" OFF)
 option(PENSTOCK_FAILPOINTS "named places where a test can make the program fail" OFF)
+set(PENSTOCK_MUTANT "" CACHE STRING "no_ledger, no_fence or ack_early: a broken build that tests/scenario/kill.py must catch")
 set(PENSTOCK_SANITIZE "" CACHE STRING "address,undefined or thread")
 
 set(CMAKE_C_STANDARD 17)
@@ -18,6 +19,10 @@ target_compile_options(penstock_flags INTERFACE -Wall -Wextra -Wshadow -Wstrict-
 target_link_libraries(penstock_flags INTERFACE penstock_hardening)
 if(PENSTOCK_FAILPOINTS)
     target_compile_definitions(penstock_flags INTERFACE PS_FAILPOINTS=1)
+endif()
+if(PENSTOCK_MUTANT)
+    string(TOUPPER ${PENSTOCK_MUTANT} mutant)
+    target_compile_definitions(penstock_flags INTERFACE PS_MUTANT_${mutant}=1)
 endif()
 if(PENSTOCK_SANITIZE)
     target_compile_options(penstock_flags INTERFACE -fsanitize=${PENSTOCK_SANITIZE} -fno-omit-frame-pointer)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/assert.h"
+
 static _Atomic uint64_t bytes_now;
 static ps_alloc_fault_fn fault_hook;
 static void *fault_ctx;
@@ -125,6 +127,7 @@ ps_xstrdup(const char *text)
 char *
 ps_xasprintf(const char *fmt, ...)
 {
+    PS_ASSERT(fmt != NULL); /* gcc with ubsan would warn of a NULL format */
     va_list args;
     va_start(args, fmt);
     int bytes = vsnprintf(NULL, 0, fmt, args);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/alloc.h"
+#include "common/assert.h"
 
 static size_t
 grown(const struct ps_buf *buf, size_t extra)
@@ -66,6 +67,7 @@ ps_buf_xappend(struct ps_buf *buf, const void *bytes, size_t len)
 void
 ps_buf_xprintf(struct ps_buf *buf, const char *fmt, ...)
 {
+    PS_ASSERT(fmt != NULL); /* gcc with ubsan would warn of a NULL format */
     va_list args;
     va_start(args, fmt);
     int need = vsnprintf(NULL, 0, fmt, args);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+PS_PRINTF(4, 0)
 static void
 error_set(struct ps_error *err, enum ps_status status, const char *code, const char *fmt,
           va_list args)

@@ -1,48 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/percent.h"
 
-static bool
-is_tail(uint8_t byte, uint8_t least, uint8_t most)
-{
-    return byte >= least && byte <= most;
-}
-
-size_t
-ps_utf8_char(struct ps_span bytes)
-{
-    const uint8_t *b = bytes.ptr;
-    if (bytes.len == 0) {
-        return 0;
-    }
-    if (b[0] < 0x80) {
-        return 1;
-    }
-    if (b[0] < 0xc2 || b[0] > 0xf4) {
-        return 0;
-    }
-    size_t need = b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : 4;
-    if (bytes.len < need) {
-        return 0;
-    }
-    uint8_t least = b[0] == 0xe0 ? 0xa0 : b[0] == 0xf0 ? 0x90 : 0x80;
-    uint8_t most = b[0] == 0xed ? 0x9f : b[0] == 0xf4 ? 0x8f : 0xbf;
-    if (!is_tail(b[1], least, most)) {
-        return 0;
-    }
-    for (size_t i = 2; i < need; i++) {
-        if (!is_tail(b[i], 0x80, 0xbf)) {
-            return 0;
-        }
-    }
-    return need;
-}
+#include "common/utf8.h"
 
 void
 ps_percent_name(struct ps_span bytes, struct ps_buf *out)
 {
     for (size_t at = 0; at < bytes.len;) {
         const uint8_t *here = bytes.ptr + at;
-        size_t len = ps_utf8_char(ps_span(here, bytes.len - at));
+        size_t len = ps_utf8_len(ps_span(here, bytes.len - at));
         if (len == 0 || here[0] < 0x20 || here[0] == 0x7f || here[0] == '%') {
             ps_buf_xprintf(out, "%%%02X", here[0]);
             at++;

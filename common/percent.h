@@ -9,10 +9,6 @@
 #include "common/error.h"
 #include "common/span.h"
 
-/* How many bytes the UTF-8 character at the start of bytes has; 0 where there is none (RFC 3629:
- * no surrogates, nothing overlong, nothing above U+10FFFF). */
-size_t ps_utf8_char(struct ps_span bytes);
-
 /* Appends bytes as UTF-8 text: control characters, "%" and whatever is not UTF-8 become %HH. */
 void ps_percent_name(struct ps_span bytes, struct ps_buf *out);
 

@@ -181,7 +181,10 @@ on_scalar(struct loader *loader, const yaml_event_t *event, struct ps_error *err
     if (plain && yaml_scalar_is_special(text, len)) {
         return fail_line(loader, err, ".inf and .nan are not accepted");
     }
-    json_t *value = plain ? ps_yaml_scalar(text, len) : json_stringn(text, len);
+    json_t *value = NULL;
+    if (strlen(text) == len) {
+        value = plain ? ps_yaml_scalar(text, len) : json_stringn(text, len);
+    }
     if (value != NULL && event->data.scalar.anchor != NULL) {
         add_anchor(loader, (const char *)event->data.scalar.anchor, value, 1);
     }

@@ -17,19 +17,30 @@
 
 struct spec; /* opaque */
 
-enum spec_type { SPEC_STRING, SPEC_BOOL, SPEC_INT, SPEC_BYTES, SPEC_DURATION, SPEC_ENUM,
-                 SPEC_STRING_LIST, SPEC_TOLERANCE, SPEC_COLUMNS };
+enum spec_type {
+    SPEC_STRING,
+    SPEC_BOOL,
+    SPEC_INT,
+    SPEC_BYTES,
+    SPEC_DURATION,
+    SPEC_ENUM,
+    SPEC_STRING_LIST,
+    SPEC_TOLERANCE,
+    SPEC_COLUMNS
+};
 
 /* One row of spec_keys.def. */
 struct spec_key {
-    const char *path;          /* "source.discover.interval" */
+    const char *path; /* "source.discover.interval" */
     enum spec_type type;
-    const char *choices;       /* SPEC_ENUM: "once|continuous" */
-    const char *default_text;  /* as a person would write it; NULL = none */
+    const char *choices;      /* SPEC_ENUM: "once|continuous" */
+    const char *default_text; /* as a person would write it; NULL = none */
     bool required;
-    bool raises_generation;    /* a change gives data a second life */
-    const char *applies;       /* "" = always; "source:file" "format:csv" "destination:sqlite" … */
+    bool raises_generation; /* a change gives data a second life */
+    const char *applies;    /* "" = always; "source:file" "format:csv" "destination:sqlite" … */
     const char *help;
+    int64_t least; /* INT, BYTES and DURATION (ms): bounds, used when most > least */
+    int64_t most;
 };
 const struct spec_key *spec_keys(size_t *out_count);
 /* NULL when there is none. */
@@ -40,23 +51,29 @@ const char *column_type_name(enum column_type type); /* "text" "bigint" "double"
 PS_MUSTCHECK bool column_type_parse(const char *name, enum column_type *out);
 
 enum column_mismatch { MISMATCH_REJECT, MISMATCH_TEXT, MISMATCH_NULL };
-enum column_value { VALUE_FIELD, VALUE_OBJECT, VALUE_OFFSET, VALUE_LINE, VALUE_BATCH,
-                    VALUE_CONSTANT };
+enum column_value {
+    VALUE_FIELD,
+    VALUE_OBJECT,
+    VALUE_OFFSET,
+    VALUE_LINE,
+    VALUE_BATCH,
+    VALUE_CONSTANT
+};
 
 struct spec_column {
     const char *name;
-    const char *from;          /* source field; NULL for the other kinds of value */
+    const char *from; /* source field; NULL for the other kinds of value */
     enum column_value value;
-    const char *constant;      /* VALUE_CONSTANT */
+    const char *constant; /* VALUE_CONSTANT */
     enum column_type type;
-    bool type_given;           /* false: still to be inferred */
-    const char *default_text;  /* for a missing field; NULL = none */
+    bool type_given;          /* false: still to be inferred */
+    const char *default_text; /* for a missing field; NULL = none */
     enum column_mismatch on_mismatch;
 };
 
 struct spec_error {
-    char *path; /* "source.discover.interval" */
-    char *text; /* what was expected, and the nearest known name */
+    char *path;    /* "source.discover.interval" */
+    char *text;    /* what was expected, and the nearest known name */
     unsigned line; /* in the YAML; 0 = unknown */
 };
 struct spec_errors {
@@ -85,8 +102,10 @@ const char *spec_canonical(const struct spec *spec);
 void spec_print_yaml(const struct spec *spec, bool with_defaults, struct ps_buf *out);
 
 const char *spec_name(const struct spec *spec);
-/* Values by path. The path must be a key that applies (PS_ASSERT). Borrowed from the spec. */
-const char *spec_str(const struct spec *spec, const char *path); /* STRING, ENUM; NULL = not given */
+/* Values by path. The path must be a key of the table (PS_ASSERT); one that does not apply, or has
+ * neither value nor default, reads as NULL, false, 0 or an empty list. Borrowed from the spec. */
+const char *spec_str(const struct spec *spec,
+                     const char *path); /* STRING, ENUM; NULL = not given */
 bool spec_bool(const struct spec *spec, const char *path);
 int64_t spec_int(const struct spec *spec, const char *path);
 uint64_t spec_bytes(const struct spec *spec, const char *path);
@@ -112,7 +131,13 @@ size_t spec_columns(const struct spec *spec, const struct spec_column **out);
  * the first such key. */
 bool spec_raises_generation(const struct spec *a, const struct spec *b, const char **out_path);
 
-/* "s3" of "s3://…"; a text without scheme is "file". Returns a static or out. */
+/* "s3" of "s3://…" or "S3:…"; a text without scheme is "file". Returns a static or out. */
 const char *spec_scheme(const char *url, char out[32]);
+/* The schemes that "source" or "destination" accepts, one a call; *cursor starts at 0; NULL ends.
+ */
+const char *spec_scheme_next(const char *section, size_t *cursor);
+
+/* docs/reference/spec.md, from the table of keys. */
+void spec_reference_markdown(struct ps_buf *out);
 
 #endif

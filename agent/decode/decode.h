@@ -14,9 +14,11 @@
 #include "spec/spec.h"
 
 struct field {
-    const uint8_t *ptr; /* unquoted; valid UTF-8 once emitted */
+    const uint8_t *ptr; /* unquoted; valid UTF-8 once emitted. NULL: the field is not there (a short
+                           record that was padded) */
     uint32_t len;
-    bool quoted; /* a quoted field is never NULL */
+    bool quoted;  /* a quoted field is never NULL */
+    bool escaped; /* the decoder's own mark; false once emitted */
 };
 
 struct record {
@@ -64,10 +66,10 @@ struct decode_ops {
     /* Decodes from window (bytes that follow what was consumed before). eof: nothing follows the
      * window. Stops at the first record boundary at or after stop_at (absolute offset), or when the
      * window holds no further whole record. *out_consumed says how much of the window is done with;
-     * the caller shows the rest again with more behind it. *out_stopped: the boundary was reached. A record
-     * longer than limits.max_record_bytes is a reject "too_long" and its bytes are consumed as
-     * they come, so the caller's window never needs to grow beyond that limit. The window is never
-     * written to. */
+     * the caller shows the rest again with more behind it. *out_stopped: the boundary was reached.
+     * A record longer than limits.max_record_bytes is a reject "too_long" and its bytes are
+     * consumed as they come, so the caller's window never needs to grow beyond that limit. The
+     * window is never written to. */
     enum ps_status (*run)(struct decoder *decoder, const uint8_t *window, size_t len, bool eof,
                           uint64_t stop_at, const struct decode_sink *sink, size_t *out_consumed,
                           bool *out_stopped, struct ps_error *err);

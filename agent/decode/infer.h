@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* agent/decode/infer.h: header, dialect and column types from a sample (design §10).
- * In: the first bytes of up to 20 objects.  Out: the fields' names and the narrowest type that holds
- *     every value seen, plus sentences that say why, for --dry-run.
- * Rules: NULL is an unquoted field in format.null. bigint: exact decimal int64 without leading zero
- *        or plus. double: at most 15 significant digits and prints back equal. Else text. A column
- *        of only NULLs is text. Empty or repeated names get _2, _3, ….
- * Threads: one owner at a time. */
+ * In: the first bytes of up to 20 objects.  Out: the fields' names and the narrowest type that
+ * holds every value seen, plus sentences that say why, for --dry-run. Rules: NULL is an unquoted
+ * field in format.null. bigint: exact decimal int64 without leading zero or plus. double: at most
+ * 15 significant digits and prints back equal. Else text. A column of only NULLs is text. Empty or
+ * repeated names get _2, _3, …. Threads: one owner at a time. */
 #ifndef AGENT_DECODE_INFER_H
 #define AGENT_DECODE_INFER_H
 

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,9 +72,38 @@ let_go(struct leaf_core *core, struct leaf_job **own_job)
 }
 
 void
+leaf_core_name_thread(const char *name)
+{
+    prctl(PR_SET_NAME, name);
+}
+
+static const char *
+phase_name(Penstock__Phase phase)
+{
+    switch (phase) {
+    case PENSTOCK__PHASE__PHASE_WAIT:
+        return "wait";
+    case PENSTOCK__PHASE__PHASE_FETCH:
+        return "fetch";
+    case PENSTOCK__PHASE__PHASE_STAGE:
+        return "stage";
+    case PENSTOCK__PHASE__PHASE_LOAD:
+        return "load";
+    case PENSTOCK__PHASE__PHASE_COMMIT:
+        return "commit";
+    case PENSTOCK__PHASE__PHASE_REPORT:
+        return "report";
+    case _PENSTOCK__PHASE_IS_INT_SIZE:
+        break;
+    }
+    return "wait";
+}
+
+void
 leaf_core_phase(struct leaf_core *core, struct leaf_job *job, Penstock__Phase phase)
 {
     atomic_store(&job->phase, (int)phase);
+    leaf_core_name_thread(phase_name(phase));
     leaf_core_progress(core);
 }
 

@@ -59,8 +59,10 @@ PS_MUSTCHECK bool leaf_core_hold(struct leaf_core *core, struct leaf_job *job);
 /* A job of this id and epoch is held: cancel it where its commit has not begun. */
 void leaf_core_cancel(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch);
 bool leaf_core_holds(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch);
-/* Sets the job's phase and tells the agent. */
+/* Sets the job's phase, names the calling thread after it and tells the agent. */
 void leaf_core_phase(struct leaf_core *core, struct leaf_job *job, Penstock__Phase phase);
+/* What `top -H` shows of this thread: its phase, or "extract" and "loader" while they wait. */
+void leaf_core_name_thread(const char *name);
 void leaf_core_note(struct leaf_core *core, const char *fmt, ...) PS_PRINTF(2, 3);
 /* Sends LEAF_PROGRESS: also the heartbeat. */
 void leaf_core_progress(struct leaf_core *core);

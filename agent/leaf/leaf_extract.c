@@ -154,8 +154,10 @@ leaf_extract_thread(void *ctx)
 {
     struct extract extract = {.core = ctx};
     void *item = NULL;
+    leaf_core_name_thread("extract");
     while (ps_queue_take(extract.core->to_extract, PS_WAIT_FOREVER, &item) == PS_OK) {
         take_one(&extract, item);
+        leaf_core_name_thread("extract");
     }
     drop_source(&extract);
     ps_queue_close(extract.core->to_load);

@@ -218,8 +218,11 @@ leaf_load_thread(void *ctx)
         .cancel = &load.core->stop,
     };
     void *item = NULL;
+    leaf_core_name_thread("loader");
     while (ps_queue_take(load.core->to_load, PS_WAIT_FOREVER, &item) == PS_OK) {
+        leaf_core_name_thread("stage"); /* sealed, until the writer turn is its own */
         take_one(&load, item);
+        leaf_core_name_thread("loader");
     }
     drop_dest(&load);
     return NULL;

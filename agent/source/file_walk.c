@@ -88,7 +88,9 @@ is_past(const struct file_walk *walk, const struct level *level, const char *nam
 static void
 cut_names(struct level *level, size_t max_names)
 {
-    qsort(level->names, level->count, sizeof *level->names, compare_names);
+    if (level->count > 1) {
+        qsort(level->names, level->count, sizeof *level->names, compare_names);
+    }
     size_t to = 0;
     for (size_t i = 0; i < level->count; i++) {
         if (to > 0 && strcmp(level->names[to - 1], level->names[i]) == 0) {

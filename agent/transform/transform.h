@@ -22,9 +22,8 @@ PS_MUSTCHECK enum ps_status transform_new(const struct spec *spec,
  * A column whose source field is missing takes its default, else the object fails:
  * PS_BADDATA, code "missing_column". */
 PS_MUSTCHECK enum ps_status transform_object(struct transform *transform, struct ps_span object,
-                                             const char *batch_text,
-                                             const struct ps_span *names, uint32_t count,
-                                             struct ps_error *err);
+                                             const char *batch_text, const struct ps_span *names,
+                                             uint32_t count, struct ps_error *err);
 /* Appends one row. PS_OK with *out_reject filled (column, code, reason; the texts live until the
  * next call) when the record does not fit: the block is unchanged then. */
 struct transform_reject {
@@ -32,10 +31,9 @@ struct transform_reject {
     const char *code;
     const char *reason;
 };
-PS_MUSTCHECK enum ps_status transform_row(struct transform *transform,
-                                          const struct record *record, uint32_t range_index,
-                                          struct block *block, bool *out_rejected,
-                                          struct transform_reject *out_reject,
+PS_MUSTCHECK enum ps_status transform_row(struct transform *transform, const struct record *record,
+                                          uint32_t range_index, struct block *block,
+                                          bool *out_rejected, struct transform_reject *out_reject,
                                           struct ps_error *err);
 void transform_free(struct transform *transform);
 

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/decode/dec_csv.h"
+
+#include "agent/decode/dec_text.h"
+#include "common/alloc.h"
+#include "common/assert.h"
+
+enum { WINDOW_MAX = 1 << 30, CHUNK_FIRST = 512 };
+
+static bool kernel_overridden;
+static csv_index_fn kernel_override;
+
+void
+csv_kernel_override(bool on, csv_index_fn kernel)
+{
+    kernel_overridden = on;
+    kernel_override = kernel;
+}
+
+enum ps_status
+csv_choose_kernel(struct decoder *decoder, struct ps_error *err)
+{
+    const struct csv_dialect *dialect = &decoder->dialect;
+    decoder->kernel = NULL;
+    if (dialect->delimiter.len != 1 || dialect->escape != 0) {
+        return PS_OK;
+    }
+    decoder->kernel = kernel_overridden ? kernel_override : csv_index_best();
+    if (decoder->kernel != NULL && decoder->index == NULL) {
+        decoder->index = ps_alloc(sizeof *decoder->index);
+        if (decoder->index == NULL) {
+            return ps_fail(err, PS_FULL, "csv: no memory for a decoder");
+        }
+    }
+    if (decoder->kernel != NULL) {
+        decoder->index->delimiter = dialect->delimiter.bytes[0];
+        decoder->index->line = dialect->line_end == CSV_LINE_CR ? '\r' : '\n';
+        decoder->index->quote = dialect->quote;
+        decoder->index->quotes = dialect->quote != 0;
+    }
+    return PS_OK;
+}
+
+enum ps_status
+csv_open(const struct csv_dialect *dialect, struct ps_span resume, uint64_t offset,
+         struct decoder **out, struct ps_error *err)
+{
+    if (resume.len == 0 && offset != 0) {
+        return ps_fail_code(err, PS_REFUSED, "resume_token",
+                            "csv: offset %llu is no begin and comes without a resume token",
+                            (unsigned long long)offset);
+    }
+    struct decoder *decoder = ps_calloc(1, sizeof *decoder);
+    if (decoder == NULL) {
+        return ps_fail(err, PS_FULL, "csv: no memory for a decoder");
+    }
+    decoder->given = *dialect;
+    decoder->dialect = *dialect;
+    decoder->skip_left = dialect->skip_lines;
+    decoder->line = 1;
+    decoder->offset = offset;
+    decoder->chunk_bytes = CHUNK_FIRST;
+    decoder->big_endian = dialect->encoding == CSV_UTF16BE;
+    enum ps_status status = resume.len == 0 ? PS_OK : csv_token_read(decoder, resume, offset, err);
+    if (status == PS_OK && decoder->phase == CSV_PHASE_ROWS) {
+        status = csv_choose_kernel(decoder, err);
+    }
+    if (status != PS_OK) {
+        csv_close(decoder);
+        return status;
+    }
+    *out = decoder;
+    return PS_OK;
+}
+
+void
+csv_close(struct decoder *decoder)
+{
+    if (decoder == NULL) {
+        return;
+    }
+    csv_fields_fini(&decoder->fields);
+    ps_buf_fini(&decoder->name_bytes);
+    ps_buf_fini(&decoder->scratch);
+    ps_buf_fini(&decoder->wide);
+    ps_buf_fini(&decoder->long_raw);
+    ps_free(decoder->names);
+    ps_free(decoder->index);
+    ps_free(decoder);
+}
+
+uint64_t
+csv_run_offset_mapped(struct csv_run *run, const uint8_t *p)
+{
+    if (p < run->map_at) {
+        return run->map_raw - dec_text_utf16_raw(p, run->map_at);
+    }
+    run->map_raw += dec_text_utf16_raw(run->map_at, p);
+    run->map_at = p;
+    return run->map_raw;
+}
+
+/* ---- The object's begin, a phase a function. Each either goes to the next phase or waits. */
+
+static enum ps_status
+phase_bom(struct csv_run *run)
+{
+    struct decoder *decoder = run->decoder;
+    size_t len = (size_t)(run->end - run->at);
+    if (len < 3 && !run->eof) {
+        run->waits = true;
+        return PS_OK;
+    }
+    if (decoder->dialect.encoding == CSV_UTF8 && len >= 2 &&
+        ((run->at[0] == 0xFF && run->at[1] == 0xFE) ||
+         (run->at[0] == 0xFE && run->at[1] == 0xFF))) {
+        return ps_fail_code(run->err, PS_BADDATA, "bad_encoding",
+                            "csv: the object begins with a UTF-16 byte order mark, UTF-8 is "
+                            "expected; set format.encoding: utf-16");
+    }
+    decoder->phase = CSV_PHASE_LINE_END;
+    if (decoder->dialect.encoding != CSV_LATIN1 && len >= 3 &&
+        memcmp(run->at, "\xEF\xBB\xBF", 3) == 0) {
+        csv_run_advance(run, run->at + 3, 0);
+    }
+    return PS_OK;
+}
+
+static bool
+comment_here(const struct csv_run *run)
+{
+    const struct csv_mark *mark = &run->decoder->dialect.comment;
+    return mark->len > 0 && (size_t)(run->end - run->at) >= mark->len &&
+           memcmp(run->at, mark->bytes, mark->len) == 0;
+}
+
+/* How much of the text a detection may look at: the same whatever the window is. */
+static const uint8_t *
+detect_end(const struct csv_run *run, bool *out_final)
+{
+    uint64_t most = run->decoder->dialect.max_record_bytes;
+    bool enough = (uint64_t)(run->end - run->at) > most;
+    *out_final = enough || run->eof;
+    return enough ? run->at + most : run->end;
+}
+
+/* First CR or LF, outside quotes unless the line is one to skip. CSV_LINE_CR when it is a CR that
+ * no LF follows, else CSV_LINE_ANY. */
+static enum ps_status
+phase_line_end(struct csv_run *run)
+{
+    struct decoder *decoder = run->decoder;
+    struct csv_dialect *dialect = &decoder->dialect;
+    bool final = false;
+    const uint8_t *end = detect_end(run, &final);
+    enum csv_line_end found = CSV_LINE_AUTO;
+    bool quotes = dialect->quote != 0 && decoder->skip_left == 0 && !comment_here(run);
+    bool inside = false;
+    if (dialect->line_end != CSV_LINE_AUTO) {
+        decoder->phase = CSV_PHASE_SKIP;
+        return PS_OK;
+    }
+    for (const uint8_t *p = run->at; p < end && found == CSV_LINE_AUTO; p++) {
+        if (quotes && *p == dialect->quote) {
+            inside = !inside;
+        } else if (!inside && *p == '\n') {
+            found = CSV_LINE_ANY;
+        } else if (!inside && *p == '\r' && (p + 1 < end || final)) {
+            found = p + 1 < end && p[1] != '\n' ? CSV_LINE_CR : CSV_LINE_ANY;
+        }
+    }
+    if (found == CSV_LINE_AUTO && !final) {
+        run->waits = true;
+        return PS_OK;
+    }
+    dialect->line_end = found == CSV_LINE_CR ? CSV_LINE_CR : CSV_LINE_ANY;
+    decoder->phase = CSV_PHASE_SKIP;
+    return PS_OK;
+}
+
+static enum ps_status
+phase_skip(struct csv_run *run)
+{
+    struct decoder *decoder = run->decoder;
+    if (decoder->skip_left == 0) {
+        decoder->phase = CSV_PHASE_DELIMITER;
+        return PS_OK;
+    }
+    const uint8_t *next = csv_line_skip(decoder->dialect.line_end, run->at, run->end, run->eof);
+    if (next == NULL && csv_too_long(run)) {
+        return ps_fail_code(run->err, PS_BADDATA, "bad_header",
+                            "csv: a line to be skipped (format.skip_lines) is longer than "
+                            "limits.max_record_bytes");
+    }
+    if (next == NULL) {
+        run->waits = true;
+        return PS_OK;
+    }
+    decoder->skip_left--;
+    csv_run_advance(run, next, 1);
+    return PS_OK;
+}
+
+/* The one of , ; tab | that the first record has most of outside quotes. */
+static enum ps_status
+phase_delimiter(struct csv_run *run)
+{
+    static const uint8_t candidates[] = {',', ';', '\t', '|'};
+    struct decoder *decoder = run->decoder;
+    size_t counts[sizeof candidates] = {0};
+    bool final = false;
+    const uint8_t *end = detect_end(run, &final);
+    bool inside = false;
+    if (decoder->dialect.delimiter.len > 0) {
+        decoder->phase = CSV_PHASE_HEADER;
+        return csv_choose_kernel(decoder, run->err);
+    }
+    const uint8_t *p = run->at;
+    for (; p < end && (inside || (*p != '\n' && *p != '\r')); p++) {
+        inside ^= decoder->dialect.quote != 0 && *p == decoder->dialect.quote;
+        const uint8_t *hit = memchr(candidates, *p, sizeof candidates);
+        if (hit != NULL && !inside) {
+            counts[hit - candidates]++;
+        }
+    }
+    if (p == end && !final) {
+        run->waits = true;
+        return PS_OK;
+    }
+    size_t best = 0;
+    for (size_t i = 1; i < sizeof candidates; i++) {
+        best = counts[i] > counts[best] ? i : best;
+    }
+    decoder->dialect.delimiter.bytes[0] = candidates[best];
+    decoder->dialect.delimiter.len = 1;
+    return PS_OK;
+}
+
+static bool
+blank(const struct decoder *decoder)
+{
+    return decoder->fields.count == 1 && decoder->fields.items[0].len == 0 &&
+           !decoder->fields.items[0].quoted;
+}
+
+/* The first record decides: names, and how many fields a record has. */
+static enum ps_status
+header_record(struct csv_run *run, const struct csv_scan *scan)
+{
+    struct decoder *decoder = run->decoder;
+    enum csv_header header = decoder->dialect.header;
+    if (blank(decoder)) {
+        csv_run_advance(run, scan->end, scan->lines);
+        return PS_OK;
+    }
+    if (header == CSV_HEADER_AUTO) {
+        header = csv_header_looks(decoder) ? CSV_HEADER_TRUE : CSV_HEADER_FALSE;
+    }
+    uint32_t width = decoder->fields.count;
+    enum ps_status status = header == CSV_HEADER_TRUE ? csv_header_take(decoder, run->err)
+                                                      : csv_header_number(decoder, width, run->err);
+    if (status != PS_OK) {
+        return status;
+    }
+    decoder->phase = CSV_PHASE_ROWS;
+    if (header == CSV_HEADER_TRUE) {
+        csv_run_advance(run, scan->end, scan->lines);
+    }
+    return PS_OK;
+}
+
+static enum ps_status
+phase_header(struct csv_run *run)
+{
+    struct decoder *decoder = run->decoder;
+    struct csv_scan scan = {0};
+    enum csv_kind kind =
+        csv_scan(&decoder->dialect, run->at, run->end, run->eof, &decoder->fields, &scan);
+    if (kind == CSV_NOMEM) {
+        return ps_fail(run->err, PS_FULL, "csv: no memory for the header's fields");
+    }
+    bool long_record = kind == CSV_MORE && csv_too_long(run);
+    if (long_record && comment_here(run)) {
+        return csv_long_begin(run);
+    }
+    if ((long_record || kind == CSV_BAD) && decoder->dialect.header == CSV_HEADER_TRUE) {
+        return ps_fail_code(run->err, PS_BADDATA, "bad_header", "csv: the header at line %llu %s",
+                            (unsigned long long)decoder->line,
+                            long_record ? "is longer than limits.max_record_bytes"
+                                        : "has a quote that is not closed, or something behind a "
+                                          "closing quote");
+    }
+    switch (kind) {
+    case CSV_MORE:
+        run->waits = !long_record;
+        return long_record ? csv_long_begin(run) : PS_OK;
+    case CSV_COMMENT:
+        csv_run_advance(run, scan.end, scan.lines);
+        return PS_OK;
+    case CSV_BAD:
+        return csv_reject_bad(run, &scan);
+    case CSV_RECORD:
+        return header_record(run, &scan);
+    case CSV_NOMEM:
+        break;
+    }
+    return PS_OK;
+}
+
+static enum ps_status
+run_step(struct csv_run *run)
+{
+    struct decoder *decoder = run->decoder;
+    if (decoder->in_long) {
+        return csv_long_run(run);
+    }
+    switch (decoder->phase) {
+    case CSV_PHASE_BOM:
+        return phase_bom(run);
+    case CSV_PHASE_LINE_END:
+        return phase_line_end(run);
+    case CSV_PHASE_SKIP:
+        return phase_skip(run);
+    case CSV_PHASE_DELIMITER:
+        return phase_delimiter(run);
+    case CSV_PHASE_HEADER:
+        return phase_header(run);
+    case CSV_PHASE_ROWS:
+        break;
+    }
+    if (!decoder->names_told) {
+        enum ps_status status = csv_header_tell(run);
+        if (status != PS_OK) {
+            return status;
+        }
+    }
+    return csv_rows(run);
+}
+
+/* The text of a UTF-16 window; the byte order mark decides at the object's begin. */
+static enum ps_status
+map_utf16(struct csv_run *run, size_t len)
+{
+    struct decoder *decoder = run->decoder;
+    size_t taken = 0;
+    if (decoder->phase == CSV_PHASE_BOM && decoder->dialect.encoding == CSV_UTF16 && len >= 2) {
+        decoder->big_endian = run->raw[0] == 0xFE && run->raw[1] == 0xFF;
+    }
+    ps_buf_clear(&decoder->wide);
+    enum ps_status status = dec_text_utf16(run->raw, len, run->eof, decoder->big_endian,
+                                           &decoder->wide, &taken, run->err);
+    if (status != PS_OK) {
+        return status;
+    }
+    run->eof = run->eof && taken == len;
+    run->mapped = true;
+    run->base = decoder->wide.ptr;
+    run->at = run->base;
+    run->end = run->base + decoder->wide.len;
+    run->map_at = run->base;
+    run->map_raw = run->raw_base;
+    return PS_OK;
+}
+
+enum ps_status
+csv_run(struct decoder *decoder, const uint8_t *window, size_t len, bool eof, uint64_t stop_at,
+        const struct decode_sink *sink, size_t *out_consumed, bool *out_stopped,
+        struct ps_error *err)
+{
+    if (len > WINDOW_MAX) {
+        len = WINDOW_MAX;
+        eof = false;
+    }
+    struct csv_run run = {
+        .decoder = decoder,
+        .sink = sink,
+        .err = err,
+        .base = window,
+        .at = window,
+        .end = window + len,
+        .eof = eof,
+        .stop_at = stop_at,
+        .stopped = decoder->offset >= stop_at && !decoder->in_long,
+        .raw = window,
+        .raw_base = decoder->offset,
+    };
+    enum ps_status status = PS_OK;
+    bool wide = decoder->dialect.encoding != CSV_UTF8 && decoder->dialect.encoding != CSV_LATIN1;
+    if (wide && len > 0) {
+        status = map_utf16(&run, len);
+    }
+    while (status == PS_OK && !run.stopped && !run.waits && run.at < run.end) {
+        status = run_step(&run);
+    }
+    *out_consumed = (size_t)(decoder->offset - run.raw_base);
+    *out_stopped = run.stopped;
+    return status;
+}
+
+static enum ps_status
+ops_open(const struct spec *spec, struct ps_span resume, uint64_t offset, struct decoder **out,
+         struct ps_error *err)
+{
+    struct csv_dialect dialect;
+    enum ps_status status = csv_dialect_from_spec(spec, &dialect, err);
+    return status == PS_OK ? csv_open(&dialect, resume, offset, out, err) : status;
+}
+
+static enum ps_status
+ops_token(const struct decoder *decoder, struct ps_buf *out, struct ps_error *err)
+{
+    PS_ASSERT(!decoder->in_long);
+    return csv_token_write(decoder, out, err);
+}
+
+static uint64_t
+ops_offset(const struct decoder *decoder)
+{
+    return decoder->offset;
+}
+
+const struct decode_ops dec_csv_ops = {
+    .name = "csv",
+    .help = "separated values, RFC 4180 and its relatives",
+    .open = ops_open,
+    .run = csv_run,
+    .token = ops_token,
+    .offset = ops_offset,
+    .close = csv_close,
+};

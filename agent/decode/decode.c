@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/decode/decode.h"
+
+#define DECODE(ops) extern const struct decode_ops ops;
+#include "agent/decode/decodes.def"
+#undef DECODE
+
+static const struct decode_ops *const decoders[] = {
+#define DECODE(ops) &ops,
+#include "agent/decode/decodes.def"
+#undef DECODE
+    NULL,
+};
+
+const struct decode_ops *const *
+decode_all(void)
+{
+    return decoders;
+}
+
+const struct decode_ops *
+decode_find(const char *type, struct ps_error *err)
+{
+    char known[128] = "";
+    size_t len = 0;
+    for (size_t i = 0; decoders[i] != NULL; i++) {
+        if (strcmp(decoders[i]->name, type) == 0) {
+            return decoders[i];
+        }
+        size_t more = strlen(decoders[i]->name);
+        if (len + more + 3 < sizeof known) {
+            memcpy(known + len, len > 0 ? ", " : "", 2);
+            len += len > 0 ? 2 : 0;
+            memcpy(known + len, decoders[i]->name, more + 1);
+            len += more;
+        }
+    }
+    (void)ps_fail_code(err, PS_REFUSED, "bad_format", "format.type: \"%s\" is none of: %s", type,
+                       known);
+    return NULL;
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/transform/transform.h"
+
+#include <stdio.h>
+
+#include "agent/decode/number.h"
+#include "common/alloc.h"
+#include "common/assert.h"
+
+enum { REASON_BYTES = 320, SHOWN_BYTES = 60, NULL_LEN_BITS = 63 };
+
+/* What one column takes its cell from, decided once an object. */
+enum source {
+    FROM_TEXT,
+    FROM_INT,
+    FROM_REAL,
+    FROM_CONSTANT,
+    FROM_OBJECT,
+    FROM_OFFSET,
+    FROM_LINE,
+    FROM_BATCH,
+};
+
+struct step {
+    enum source source;
+    uint32_t field; /* FROM_TEXT, FROM_INT, FROM_REAL */
+    enum column_mismatch on_mismatch;
+    struct cell constant; /* FROM_CONSTANT; a text belongs to the column */
+};
+
+struct transform {
+    const struct spec_column *columns;
+    uint32_t count;
+    struct step *steps;
+    struct ps_span *nulls; /* borrowed from the spec */
+    size_t null_count;
+    uint64_t null_lens; /* bit n: a null text of n bytes (63: or more) */
+    bool decimal_comma;
+    struct ps_buf object;
+    struct ps_buf batch;
+    char reason[REASON_BYTES];
+};
+
+static void
+nulls_take(struct transform *transform, const struct spec *spec)
+{
+    const char *const *texts = NULL;
+    size_t count = spec_list(spec, "format.null", &texts);
+    transform->nulls = ps_xcalloc(count, sizeof *transform->nulls);
+    transform->null_count = count;
+    for (size_t i = 0; i < count; i++) {
+        transform->nulls[i] = ps_span_str(texts[i]);
+        size_t len = transform->nulls[i].len;
+        transform->null_lens |= (uint64_t)1 << (len < NULL_LEN_BITS ? len : NULL_LEN_BITS);
+    }
+}
+
+/* A constant or default as its column's type. */
+static enum ps_status
+constant_make(const struct spec_column *column, const char *text, struct cell *out,
+              struct ps_error *err)
+{
+    const uint8_t *bytes = (const uint8_t *)text;
+    size_t len = strlen(text);
+    bool good = false;
+    switch (column->type) {
+    case COL_TEXT:
+        *out = (struct cell){.tag = CELL_TEXT, .len = (uint32_t)len, .ptr = bytes};
+        good = true;
+        break;
+    case COL_BIGINT:
+        out->tag = CELL_INT;
+        good = number_int(bytes, len, &out->integer);
+        break;
+    case COL_DOUBLE:
+        out->tag = CELL_REAL;
+        good = number_real(bytes, len, &out->real);
+        break;
+    }
+    if (!good) {
+        return ps_fail_code(err, PS_REFUSED, "bad_default",
+                            "columns: the value \"%s\" given for %s is no %s", text, column->name,
+                            column_type_name(column->type));
+    }
+    return PS_OK;
+}
+
+static enum source
+source_of(const struct spec_column *column)
+{
+    switch (column->value) {
+    case VALUE_OBJECT:
+        return FROM_OBJECT;
+    case VALUE_OFFSET:
+        return FROM_OFFSET;
+    case VALUE_LINE:
+        return FROM_LINE;
+    case VALUE_BATCH:
+        return FROM_BATCH;
+    case VALUE_CONSTANT:
+        return FROM_CONSTANT;
+    case VALUE_FIELD:
+        break;
+    }
+    switch (column->type) {
+    case COL_BIGINT:
+        return FROM_INT;
+    case COL_DOUBLE:
+        return FROM_REAL;
+    case COL_TEXT:
+        break;
+    }
+    return FROM_TEXT;
+}
+
+enum ps_status
+transform_new(const struct spec *spec, const struct spec_column *columns, size_t count,
+              struct transform **out, struct ps_error *err)
+{
+    struct transform *transform = ps_xcalloc(1, sizeof *transform);
+    transform->columns = columns;
+    transform->count = (uint32_t)count;
+    transform->steps = ps_xcalloc(count, sizeof *transform->steps);
+    nulls_take(transform, spec);
+    transform->decimal_comma = spec_is(spec, "format.decimal", ",");
+    for (size_t i = 0; i < count; i++) {
+        struct step *step = &transform->steps[i];
+        step->source = source_of(&columns[i]);
+        step->on_mismatch = columns[i].on_mismatch;
+        if (columns[i].value == VALUE_CONSTANT) {
+            enum ps_status status =
+                constant_make(&columns[i], columns[i].constant, &step->constant, err);
+            if (status != PS_OK) {
+                transform_free(transform);
+                return status;
+            }
+        }
+    }
+    *out = transform;
+    return PS_OK;
+}
+
+void
+transform_free(struct transform *transform)
+{
+    if (transform == NULL) {
+        return;
+    }
+    ps_free(transform->steps);
+    ps_free(transform->nulls);
+    ps_buf_fini(&transform->object);
+    ps_buf_fini(&transform->batch);
+    ps_free(transform);
+}
+
+static enum ps_status
+step_map(struct transform *transform, uint32_t i, const struct ps_span *names, uint32_t count,
+         struct ps_error *err)
+{
+    const struct spec_column *column = &transform->columns[i];
+    struct step *step = &transform->steps[i];
+    struct ps_span from = ps_span_str(column->from != NULL ? column->from : column->name);
+    for (uint32_t k = 0; k < count; k++) {
+        if (ps_span_eq(names[k], from)) {
+            step->source = source_of(column);
+            step->field = k;
+            return PS_OK;
+        }
+    }
+    if (column->default_text == NULL) {
+        return ps_fail_code(err, PS_BADDATA, "missing_column",
+                            "the object has no field \"%.*s\" for column %s, and it has no default",
+                            (int)from.len, (const char *)from.ptr, column->name);
+    }
+    step->source = FROM_CONSTANT;
+    return constant_make(column, column->default_text, &step->constant, err);
+}
+
+enum ps_status
+transform_object(struct transform *transform, struct ps_span object, const char *batch_text,
+                 const struct ps_span *names, uint32_t count, struct ps_error *err)
+{
+    ps_buf_clear(&transform->object);
+    ps_buf_clear(&transform->batch);
+    enum ps_status status = ps_buf_append(&transform->object, object.ptr, object.len, err);
+    if (status == PS_OK) {
+        status = ps_buf_append(&transform->batch, batch_text,
+                               batch_text == NULL ? 0 : strlen(batch_text), err);
+    }
+    for (uint32_t i = 0; i < transform->count && status == PS_OK; i++) {
+        if (transform->columns[i].value == VALUE_FIELD) {
+            status = step_map(transform, i, names, count, err);
+        }
+    }
+    return status;
+}
+
+static bool
+null_listed(const struct transform *transform, const struct field *field)
+{
+    struct ps_span text = ps_span(field->ptr, field->len);
+    for (size_t i = 0; i < transform->null_count; i++) {
+        if (ps_span_eq(transform->nulls[i], text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline bool
+is_null(const struct transform *transform, const struct field *field)
+{
+    if (field->ptr == NULL) {
+        return true;
+    }
+    unsigned bit = field->len < NULL_LEN_BITS ? field->len : NULL_LEN_BITS;
+    if ((transform->null_lens >> bit & 1) == 0 || field->quoted) {
+        return false;
+    }
+    return field->len == 0 || null_listed(transform, field);
+}
+
+static inline bool
+real_take(const struct transform *transform, const struct field *field, double *out)
+{
+    return transform->decimal_comma ? number_real_comma(field->ptr, field->len, out)
+                                    : number_real(field->ptr, field->len, out);
+}
+
+/* The value as people can read it, cut at a character's begin. */
+static size_t
+shown_len(const struct field *field)
+{
+    size_t len = field->len;
+    if (len > SHOWN_BYTES) {
+        len = SHOWN_BYTES;
+        while (len > 0 && (field->ptr[len] & 0xC0) == 0x80) {
+            len--;
+        }
+    }
+    return len;
+}
+
+/* What on_mismatch says; *out_rejected when it says reject. */
+static enum ps_status
+mismatch(struct transform *transform, uint32_t i, const struct field *field, struct block *block,
+         struct block_row *row, struct transform_reject *out_reject)
+{
+    const struct spec_column *column = &transform->columns[i];
+    switch (transform->steps[i].on_mismatch) {
+    case MISMATCH_NULL:
+        return block_put_null(block, row);
+    case MISMATCH_TEXT:
+        return block_put_text(block, row, field->ptr, field->len);
+    case MISMATCH_REJECT:
+        break;
+    }
+    size_t len = shown_len(field);
+    snprintf(transform->reason, sizeof transform->reason, "found \"%.*s\"%s; a %s is expected",
+             (int)len, (const char *)field->ptr, len < field->len ? "…" : "",
+             column_type_name(column->type));
+    for (char *p = transform->reason; *p != '\0'; p++) {
+        *p = (unsigned char)*p < ' ' ? ' ' : *p;
+    }
+    *out_reject = (struct transform_reject){
+        .column = column->name, .code = "bad_type", .reason = transform->reason};
+    return PS_BADDATA;
+}
+
+static enum ps_status
+constant_put(const struct cell *cell, struct block *block, struct block_row *row)
+{
+    switch (cell->tag) {
+    case CELL_INT:
+        return block_put_int(block, row, cell->integer);
+    case CELL_REAL:
+        return block_put_real(block, row, cell->real);
+    case CELL_NULL:
+        return block_put_null(block, row);
+    case CELL_TEXT:
+    case CELL_BLOB:
+    case CELL_SHORT_TEXT:
+        break;
+    }
+    return block_put_text(block, row, cell->ptr, cell->len);
+}
+
+/* Columns that are no field of the record. */
+static enum ps_status
+lineage_put(struct transform *transform, const struct step *step, const struct record *record,
+            struct block *block, struct block_row *row)
+{
+    switch (step->source) {
+    case FROM_CONSTANT:
+        return constant_put(&step->constant, block, row);
+    case FROM_OBJECT:
+        return block_put_text(block, row, transform->object.ptr, transform->object.len);
+    case FROM_OFFSET:
+        return block_put_int(block, row, (int64_t)record->offset);
+    case FROM_LINE:
+        return record->line == 0 ? block_put_null(block, row)
+                                 : block_put_int(block, row, (int64_t)record->line);
+    case FROM_BATCH:
+        return block_put_text(block, row, transform->batch.ptr, transform->batch.len);
+    case FROM_TEXT:
+    case FROM_INT:
+    case FROM_REAL:
+        break;
+    }
+    return PS_BUG;
+}
+
+/* PS_BADDATA: the record is a reject. */
+static enum ps_status
+cells_put(struct transform *transform, const struct record *record, struct block *block,
+          struct block_row *row, struct transform_reject *out_reject)
+{
+    static const struct field absent = {0};
+    enum ps_status status = PS_OK;
+    for (uint32_t i = 0; i < transform->count && status == PS_OK; i++) {
+        const struct step *step = &transform->steps[i];
+        if (step->source > FROM_REAL) {
+            status = lineage_put(transform, step, record, block, row);
+            continue;
+        }
+        const struct field *field =
+            step->field < record->count ? &record->fields[step->field] : &absent;
+        int64_t integer = 0;
+        double real = 0;
+        if (is_null(transform, field)) {
+            status = block_put_null(block, row);
+        } else if (step->source == FROM_TEXT) {
+            status = block_put_text(block, row, field->ptr, field->len);
+        } else if (step->source == FROM_INT && number_int(field->ptr, field->len, &integer)) {
+            status = block_put_int(block, row, integer);
+        } else if (step->source == FROM_REAL && real_take(transform, field, &real)) {
+            status = block_put_real(block, row, real);
+        } else {
+            status = mismatch(transform, i, field, block, row, out_reject);
+        }
+    }
+    return status;
+}
+
+enum ps_status
+transform_row(struct transform *transform, const struct record *record, uint32_t range_index,
+              struct block *block, bool *out_rejected, struct transform_reject *out_reject,
+              struct ps_error *err)
+{
+    PS_ASSERT(block->ncols == transform->count);
+    struct row_meta meta = {
+        .range_index = range_index,
+        .offset = record->offset,
+        .length = record->length,
+        .line = record->line,
+    };
+    struct block_row row;
+    *out_rejected = false;
+    enum ps_status status = block_row_begin(block, &meta, &row);
+    if (status == PS_OK) {
+        status = cells_put(transform, record, block, &row, out_reject);
+        if (status == PS_OK) {
+            block_row_end(block, &row);
+            return PS_OK;
+        }
+        block_row_abandon(block, &row);
+    }
+    if (status == PS_BADDATA) {
+        *out_rejected = true;
+        return PS_OK;
+    }
+    return ps_fail(err, status, "transform: no memory for a row of %llu bytes",
+                   (unsigned long long)record->length);
+}
