@@ -435,9 +435,17 @@ csv_long_begin(struct csv_run *run)
     decoder->in_long = true;
     decoder->long_begin = csv_run_offset(run, run->at);
     ps_buf_clear(&decoder->long_raw);
-    size_t left = (size_t)(csv_run_offset(run, run->end) - decoder->long_begin);
-    return ps_buf_append(&decoder->long_raw, run->raw + (decoder->long_begin - run->raw_base),
-                         left < CSV_RAW_MAX ? left : CSV_RAW_MAX, run->err);
+    return PS_OK;
+}
+
+/* Keeps the record's first bytes, which no later window shows again. */
+static enum ps_status
+long_keep(struct csv_run *run, uint64_t begin, uint64_t end)
+{
+    struct ps_buf *raw = &run->decoder->long_raw;
+    size_t room = raw->len < CSV_RAW_MAX ? CSV_RAW_MAX - raw->len : 0;
+    size_t len = end - begin < room ? (size_t)(end - begin) : room;
+    return ps_buf_append(raw, run->raw + (begin - run->raw_base), len, run->err);
 }
 
 enum ps_status
@@ -447,7 +455,12 @@ csv_long_run(struct csv_run *run)
     const uint8_t *at = run->at;
     bool comment = decoder->skip.state == CSV_SKIP_COMMENT;
     bool done = csv_skip_run(&decoder->skip, &decoder->dialect, run->at, run->end, run->eof, &at);
+    uint64_t begin = csv_run_offset(run, run->at);
     uint64_t end = csv_run_offset(run, at);
+    enum ps_status status = long_keep(run, begin, end);
+    if (status != PS_OK) {
+        return status;
+    }
     if (!done) {
         run->at = at;
         decoder->offset = end;
@@ -455,7 +468,6 @@ csv_long_run(struct csv_run *run)
         return PS_OK;
     }
     decoder->in_long = false;
-    enum ps_status status = PS_OK;
     if (!comment && run->sink->reject != NULL) {
         uint64_t length = end - decoder->long_begin;
         snprintf(decoder->reason, sizeof decoder->reason,
@@ -467,8 +479,7 @@ csv_long_run(struct csv_run *run)
             .line = decoder->line,
             .code = "too_long",
             .reason = decoder->reason,
-            .raw = ps_span(decoder->long_raw.ptr,
-                           decoder->long_raw.len < length ? decoder->long_raw.len : (size_t)length),
+            .raw = ps_buf_span(&decoder->long_raw),
         };
         status = run->sink->reject(run->sink->ctx, &reject, run->err);
     }

@@ -144,8 +144,7 @@ round_trip(uint64_t memory, size_t segments)
 {
     struct stage *stage = open_stage(memory, 1 << 30);
     struct stage_batch *batch = NULL;
-    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 3, 2, &batch, &err),
-                 PS_OK);
+    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 3, 2, &batch, &err), PS_OK);
     for (int i = 0; i < 20; i++) {
         cr_assert_eq(append_rows(stage, batch, i * 1000, 1000), PS_OK, "%s", err.text);
         add_reject(batch, i);
@@ -182,8 +181,7 @@ Test(stage, empty_batch)
 {
     struct stage *stage = open_stage(0, 1 << 20);
     struct stage_batch *batch = NULL;
-    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err),
-                 PS_OK);
+    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err), PS_OK);
     cr_assert_eq(stage_batch_seal(batch, &err), PS_OK);
     check(batch, 0, 0);
     stage_batch_free(batch);
@@ -194,8 +192,7 @@ Test(stage, only_rejects_on_disk)
 {
     struct stage *stage = open_stage(0, 1 << 20);
     struct stage_batch *batch = NULL;
-    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err),
-                 PS_OK);
+    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err), PS_OK);
     for (int i = 0; i < 10; i++) {
         add_reject(batch, i);
     }
@@ -209,14 +206,12 @@ Test(stage, quota_is_full_and_the_caller_keeps_its_block)
 {
     struct stage *stage = open_stage(0, 100000);
     struct stage_batch *batch = NULL;
-    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err),
-                 PS_OK);
+    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err), PS_OK);
     cr_assert_eq(append_rows(stage, batch, 0, 100), PS_OK, "%s", err.text);
     cr_assert_eq(append_rows(stage, batch, 0, 1000), PS_FULL);
     cr_assert_str_eq(err.code, "stage_quota");
     stage_batch_free(batch);
-    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err),
-                 PS_OK);
+    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err), PS_OK);
     cr_assert_eq(append_rows(stage, batch, 0, 100), PS_OK, "room comes back: %s", err.text);
     stage_batch_free(batch);
     stage_close(stage);
