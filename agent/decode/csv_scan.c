@@ -38,6 +38,9 @@ unsigned
 csv_line_end_len(enum csv_line_end kind, const uint8_t *p, const uint8_t *end, bool eof,
                  bool *out_more)
 {
+    if (kind == CSV_LINE_AUTO) {
+        return *p == '\n' || *p == '\r';
+    }
     if (*p == '\n') {
         return kind == CSV_LINE_LF || kind == CSV_LINE_ANY;
     }

@@ -47,7 +47,8 @@ struct csv_scan {
 enum csv_kind csv_scan(const struct csv_dialect *dialect, const uint8_t *begin, const uint8_t *end,
                        bool eof, struct csv_fields *fields, struct csv_scan *out);
 
-/* Length of the line end at p (0: none here); *out_more when bytes behind end could make one. */
+/* Length of the line end at p (0: none here); *out_more when bytes behind end could make one.
+ * CSV_LINE_AUTO: any single CR or LF. */
 unsigned csv_line_end_len(enum csv_line_end kind, const uint8_t *p, const uint8_t *end, bool eof,
                           bool *out_more);
 /* The byte after the first line end at or after p, quotes not minded; end at eof; NULL = more. */

@@ -144,37 +144,73 @@ detect_end(const struct csv_run *run, bool *out_final)
     return enough ? run->at + most : run->end;
 }
 
-/* First CR or LF, outside quotes unless the line is one to skip. CSV_LINE_CR when it is a CR that
- * no LF follows, else CSV_LINE_ANY. */
+/* The one of , ; tab | that stands most often before end and before the first line end, outside
+ * quotes as far as a mere count of them can tell. 0 = more bytes are needed. */
+static uint8_t
+guess_delimiter(const struct csv_run *run, const uint8_t *end, bool final)
+{
+    static const uint8_t candidates[] = {',', ';', '\t', '|'};
+    const struct csv_dialect *dialect = &run->decoder->dialect;
+    size_t counts[sizeof candidates] = {0};
+    bool inside = false;
+    const uint8_t *p = run->at;
+    for (; p < end && (inside || (*p != '\n' && *p != '\r')); p++) {
+        inside ^= dialect->quote != 0 && *p == dialect->quote;
+        const uint8_t *hit = memchr(candidates, *p, sizeof candidates);
+        if (hit != NULL && !inside) {
+            counts[hit - candidates]++;
+        }
+    }
+    if (p == end && !final) {
+        return 0;
+    }
+    size_t best = 0;
+    for (size_t i = 1; i < sizeof candidates; i++) {
+        best = counts[i] > counts[best] ? i : best;
+    }
+    return candidates[best];
+}
+
+/* The byte after the first CR or LF that ends a line: outside quotes, unless the line is one to
+ * skip or a comment. At the detection's end where there is none; NULL = more bytes are needed. */
+static const uint8_t *
+first_line(const struct csv_run *run, const uint8_t *end, bool final)
+{
+    const struct decoder *decoder = run->decoder;
+    struct csv_dialect dialect = decoder->dialect;
+    struct csv_skip skip = {.state = CSV_SKIP_BEGIN};
+    const uint8_t *at = run->at;
+    if (decoder->skip_left > 0 || comment_here(run)) {
+        skip.state = CSV_SKIP_RESYNC;
+    } else if (dialect.delimiter.len == 0) {
+        dialect.delimiter.bytes[0] = guess_delimiter(run, end, final);
+        dialect.delimiter.len = 1;
+        if (dialect.delimiter.bytes[0] == 0) {
+            return NULL;
+        }
+    }
+    return csv_skip_run(&skip, &dialect, run->at, end, final, &at) ? at : NULL;
+}
+
+/* CSV_LINE_CR when the first line ends with a CR that no LF follows, else CSV_LINE_ANY. */
 static enum ps_status
 phase_line_end(struct csv_run *run)
 {
     struct decoder *decoder = run->decoder;
-    struct csv_dialect *dialect = &decoder->dialect;
     bool final = false;
     const uint8_t *end = detect_end(run, &final);
-    enum csv_line_end found = CSV_LINE_AUTO;
-    bool quotes = dialect->quote != 0 && decoder->skip_left == 0 && !comment_here(run);
-    bool inside = false;
-    if (dialect->line_end != CSV_LINE_AUTO) {
-        decoder->phase = CSV_PHASE_SKIP;
+    decoder->phase = CSV_PHASE_SKIP;
+    if (decoder->dialect.line_end != CSV_LINE_AUTO) {
         return PS_OK;
     }
-    for (const uint8_t *p = run->at; p < end && found == CSV_LINE_AUTO; p++) {
-        if (quotes && *p == dialect->quote) {
-            inside = !inside;
-        } else if (!inside && *p == '\n') {
-            found = CSV_LINE_ANY;
-        } else if (!inside && *p == '\r' && (p + 1 < end || final)) {
-            found = p + 1 < end && p[1] != '\n' ? CSV_LINE_CR : CSV_LINE_ANY;
-        }
-    }
-    if (found == CSV_LINE_AUTO && !final) {
+    const uint8_t *next = first_line(run, end, final);
+    bool cr = next != NULL && next > run->at && next[-1] == '\r';
+    if (next == NULL || (cr && next == end && !final)) {
+        decoder->phase = CSV_PHASE_LINE_END;
         run->waits = true;
         return PS_OK;
     }
-    dialect->line_end = found == CSV_LINE_CR ? CSV_LINE_CR : CSV_LINE_ANY;
-    decoder->phase = CSV_PHASE_SKIP;
+    decoder->dialect.line_end = cr && next < end && *next != '\n' ? CSV_LINE_CR : CSV_LINE_ANY;
     return PS_OK;
 }
 
@@ -201,39 +237,22 @@ phase_skip(struct csv_run *run)
     return PS_OK;
 }
 
-/* The one of , ; tab | that the first record has most of outside quotes. */
 static enum ps_status
 phase_delimiter(struct csv_run *run)
 {
-    static const uint8_t candidates[] = {',', ';', '\t', '|'};
     struct decoder *decoder = run->decoder;
-    size_t counts[sizeof candidates] = {0};
     bool final = false;
     const uint8_t *end = detect_end(run, &final);
-    bool inside = false;
-    if (decoder->dialect.delimiter.len > 0) {
-        decoder->phase = CSV_PHASE_HEADER;
-        return csv_choose_kernel(decoder, run->err);
-    }
-    const uint8_t *p = run->at;
-    for (; p < end && (inside || (*p != '\n' && *p != '\r')); p++) {
-        inside ^= decoder->dialect.quote != 0 && *p == decoder->dialect.quote;
-        const uint8_t *hit = memchr(candidates, *p, sizeof candidates);
-        if (hit != NULL && !inside) {
-            counts[hit - candidates]++;
+    if (decoder->dialect.delimiter.len == 0) {
+        uint8_t guess = guess_delimiter(run, end, final);
+        if (guess == 0) {
+            run->waits = true;
+            return PS_OK;
         }
+        decoder->dialect.delimiter = (struct csv_mark){.bytes = {guess}, .len = 1};
     }
-    if (p == end && !final) {
-        run->waits = true;
-        return PS_OK;
-    }
-    size_t best = 0;
-    for (size_t i = 1; i < sizeof candidates; i++) {
-        best = counts[i] > counts[best] ? i : best;
-    }
-    decoder->dialect.delimiter.bytes[0] = candidates[best];
-    decoder->dialect.delimiter.len = 1;
-    return PS_OK;
+    decoder->phase = CSV_PHASE_HEADER;
+    return csv_choose_kernel(decoder, run->err);
 }
 
 static bool
