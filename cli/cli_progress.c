@@ -254,6 +254,37 @@ leaf_line(const struct cli_view *view, const json_t *agent, const json_t *leaf, 
     ps_buf_fini(&note);
 }
 
+/* At most `room` lines; the last says how many leaves found no place. */
+static void
+leaf_lines(const struct cli_view *view, size_t room, struct ps_buf *out)
+{
+    json_t *items = (json_t *)(uintptr_t)cli_json_at(view->agents, "items");
+    struct ps_buf line = PS_BUF_INIT;
+    size_t a, l, total = 0, shown = 0;
+    json_t *agent, *leaf;
+    json_array_foreach(items, a, agent)
+    {
+        total += json_array_size(json_object_get(agent, "leaf"));
+    }
+    size_t most = total <= room ? total : room > 0 ? room - 1 : 0;
+    json_array_foreach(items, a, agent)
+    {
+        json_array_foreach(json_object_get(agent, "leaf"), l, leaf)
+        {
+            if (shown < most) {
+                leaf_line(view, agent, leaf, json_array_size(items) == 1, &line);
+                put_line(out, &line, view->width);
+                shown++;
+            }
+        }
+    }
+    if (total > shown && room > 0) {
+        ps_buf_xprintf(&line, "  … and %zu more leaves", total - shown);
+        put_line(out, &line, view->width);
+    }
+    ps_buf_fini(&line);
+}
+
 void
 cli_progress_frame(const struct cli_view *view, struct ps_buf *out)
 {
@@ -269,27 +300,7 @@ cli_progress_frame(const struct cli_view *view, struct ps_buf *out)
         put_line(out, &line, view->width);
         lines++;
     }
-    json_t *items = (json_t *)(uintptr_t)cli_json_at(view->agents, "items");
-    size_t a, l, hidden = 0;
-    json_t *agent, *leaf;
-    json_array_foreach(items, a, agent)
-    {
-        json_array_foreach(json_object_get(agent, "leaf"), l, leaf)
-        {
-            /* One line stays free for "and so many more", one for the cursor. */
-            if (lines + 3 > view->height) {
-                hidden++;
-                continue;
-            }
-            leaf_line(view, agent, leaf, json_array_size(items) == 1, &line);
-            put_line(out, &line, view->width);
-            lines++;
-        }
-    }
-    if (hidden > 0) {
-        ps_buf_xprintf(&line, "  … and %zu more leaves", hidden);
-        put_line(out, &line, view->width);
-    }
+    leaf_lines(view, view->height > lines + 1 ? view->height - 1 - lines : 0, out);
     ps_buf_fini(&line);
 }
 

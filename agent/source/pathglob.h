@@ -12,7 +12,7 @@
 
 #include "common/error.h"
 
-enum { PATHGLOB_MAX_PATTERNS = 256, PATHGLOB_MAX_COMPONENTS = 128 };
+enum { PATHGLOB_MAX_PATTERNS = 16384, PATHGLOB_MAX_COMPONENTS = 128 };
 
 struct pathglob; /* all patterns that the braces expand to */
 

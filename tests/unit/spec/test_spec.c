@@ -322,7 +322,7 @@ Test(spec, generation)
         const char *path; /* NULL = raises nothing */
     };
     static const struct changed cases[] = {
-        {"source.url=b.csv", "source.url"},
+        {"source.url=b.csv", NULL},
         {"destination.table=u", "destination.table"},
         {"format.delimiter=;", "format.delimiter"},
         {"format.delimiter=,", NULL},
