@@ -39,6 +39,7 @@ cli_out_color(void)
 }
 
 /* One write, so that a line is never torn by another program's. */
+PS_PRINTF(2, 0)
 static void
 write_message(const char *head, const char *fmt, va_list args)
 {
