@@ -58,6 +58,7 @@ csv_header_number(struct decoder *decoder, uint32_t width, struct ps_error *err)
             return status;
         }
     }
+    decoder->names_made = true;
     return csv_header_spans(decoder, width, err);
 }
 

@@ -411,6 +411,9 @@ csv_run(struct decoder *decoder, const uint8_t *window, size_t len, bool eof, ui
     while (status == PS_OK && !run.stopped && !run.waits && run.at < run.end) {
         status = run_step(&run);
     }
+    if (status == PS_OK && decoder->phase == CSV_PHASE_ROWS && !decoder->names_told) {
+        status = csv_header_tell(&run); /* an object of a header only has names too */
+    }
     *out_consumed = (size_t)(decoder->offset - run.raw_base);
     *out_stopped = run.stopped;
     return status;
@@ -438,6 +441,23 @@ ops_offset(const struct decoder *decoder)
     return decoder->offset;
 }
 
+static void
+ops_describe(const struct decoder *decoder, struct ps_buf *out)
+{
+    if (decoder->given.delimiter.len == 0 && decoder->dialect.delimiter.len > 0) {
+        uint8_t byte = decoder->dialect.delimiter.bytes[0];
+        ps_buf_xprintf(out, "The delimiter is %s%.*s%s. ", byte == '\t' ? "a tab" : "\"",
+                       byte == '\t' ? 0 : 1, (const char *)&byte, byte == '\t' ? "" : "\"");
+    }
+    if (decoder->given.header == CSV_HEADER_AUTO && decoder->phase == CSV_PHASE_ROWS) {
+        ps_buf_xprintf(out, decoder->names_made ? "The first record holds data, not names. "
+                                                : "The first record names the fields. ");
+    }
+    if (decoder->dialect.line_end == CSV_LINE_CR && decoder->given.line_end == CSV_LINE_AUTO) {
+        ps_buf_xprintf(out, "Lines end with CR. ");
+    }
+}
+
 const struct decode_ops dec_csv_ops = {
     .name = "csv",
     .help = "separated values, RFC 4180 and its relatives",
@@ -445,5 +465,6 @@ const struct decode_ops dec_csv_ops = {
     .run = csv_run,
     .token = ops_token,
     .offset = ops_offset,
+    .describe = ops_describe,
     .close = csv_close,
 };

@@ -34,6 +34,7 @@ struct decoder {
     struct ps_span *names; /* width of them, NUL-terminated, in name_bytes */
     struct ps_buf name_bytes;
     bool names_told;
+    bool names_made; /* c1, c2, …: there is no header */
 
     struct csv_fields fields;
     struct csv_index *index;

@@ -78,7 +78,9 @@ struct decode_ops {
     enum ps_status (*token)(const struct decoder *decoder, struct ps_buf *out,
                             struct ps_error *err);
     uint64_t (*offset)(const struct decoder *decoder); /* of the current boundary */
-    void (*close)(struct decoder *decoder);            /* NULL is fine */
+    /* Appends sentences on what was detected rather than given ("… . "). May be NULL. */
+    void (*describe)(const struct decoder *decoder, struct ps_buf *out);
+    void (*close)(struct decoder *decoder); /* NULL is fine */
 };
 
 const struct decode_ops *decode_find(const char *type, struct ps_error *err);

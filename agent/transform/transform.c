@@ -153,6 +153,18 @@ transform_free(struct transform *transform)
     ps_free(transform);
 }
 
+static bool
+null_listed(const struct transform *transform, const struct field *field)
+{
+    struct ps_span text = ps_span(field->ptr, field->len);
+    for (size_t i = 0; i < transform->null_count; i++) {
+        if (ps_span_eq(transform->nulls[i], text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum ps_status
 step_map(struct transform *transform, uint32_t i, const struct ps_span *names, uint32_t count,
          struct ps_error *err)
@@ -173,6 +185,12 @@ step_map(struct transform *transform, uint32_t i, const struct ps_span *names, u
                             (int)from.len, (const char *)from.ptr, column->name);
     }
     step->source = FROM_CONSTANT;
+    struct field text = {.ptr = (const uint8_t *)column->default_text,
+                         .len = (uint32_t)strlen(column->default_text)};
+    if (null_listed(transform, &text)) {
+        step->constant = (struct cell){.tag = CELL_NULL};
+        return PS_OK;
+    }
     return constant_make(column, column->default_text, &step->constant, err);
 }
 
@@ -193,18 +211,6 @@ transform_object(struct transform *transform, struct ps_span object, const char 
         }
     }
     return status;
-}
-
-static bool
-null_listed(const struct transform *transform, const struct field *field)
-{
-    struct ps_span text = ps_span(field->ptr, field->len);
-    for (size_t i = 0; i < transform->null_count; i++) {
-        if (ps_span_eq(transform->nulls[i], text)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static inline bool

@@ -19,7 +19,8 @@ PS_MUSTCHECK enum ps_status transform_new(const struct spec *spec,
                                           const struct spec_column *columns, size_t count,
                                           struct transform **out, struct ps_error *err);
 /* Starts an object: its name for "$object", and its field names, from which the map is made.
- * A column whose source field is missing takes its default, else the object fails:
+ * A column whose source field is missing takes its default (NULL when that is one of
+ * format.null), else the object fails:
  * PS_BADDATA, code "missing_column". */
 PS_MUSTCHECK enum ps_status transform_object(struct transform *transform, struct ps_span object,
                                              const char *batch_text, const struct ps_span *names,

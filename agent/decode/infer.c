@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/decode/infer.h"
+
+#include <stdio.h>
+
+#include "agent/decode/number.h"
+#include "common/alloc.h"
+
+enum { SAMPLE_ROWS = 20, SHOWN_BYTES = 40, ROWS_AN_OBJECT = 100000 };
+
+/* What is known of one field of the source, over all objects. */
+struct seen {
+    char *name;
+    uint64_t values; /* not NULL */
+    uint64_t objects;
+    bool is_int;
+    bool is_real;
+    char *why; /* the value that made it text, and where */
+};
+
+struct infer {
+    const struct spec *spec;
+    const struct decode_ops *ops;
+    bool decimal_comma;
+    const char *const *nulls; /* borrowed from the spec */
+    size_t null_count;
+
+    struct seen *fields;
+    size_t field_count;
+    uint64_t objects;
+    uint64_t rows;
+    uint64_t rejects;
+
+    /* The object now being read. */
+    const char *object;
+    uint64_t object_rows;
+    size_t *map; /* its fields' places in fields */
+    uint32_t map_count;
+
+    struct spec_column *columns;
+    char *sample[SAMPLE_ROWS];
+    size_t sample_count;
+    struct ps_buf note;
+};
+
+enum ps_status
+infer_new(const struct spec *spec, struct infer **out, struct ps_error *err)
+{
+    const struct decode_ops *ops = decode_find(spec_str(spec, "format.type"), err);
+    if (ops == NULL) {
+        return PS_REFUSED;
+    }
+    struct infer *infer = ps_xcalloc(1, sizeof *infer);
+    infer->spec = spec;
+    infer->ops = ops;
+    infer->decimal_comma = spec_is(spec, "format.decimal", ",");
+    infer->null_count = spec_list(spec, "format.null", &infer->nulls);
+    *out = infer;
+    return PS_OK;
+}
+
+void
+infer_free(struct infer *infer)
+{
+    if (infer == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < infer->field_count; i++) {
+        ps_free(infer->fields[i].name);
+        ps_free(infer->fields[i].why);
+    }
+    for (size_t i = 0; i < infer->sample_count; i++) {
+        ps_free(infer->sample[i]);
+    }
+    ps_free(infer->fields);
+    ps_free(infer->map);
+    ps_free(infer->columns);
+    ps_buf_fini(&infer->note);
+    ps_free(infer);
+}
+
+/* ---- Reading a sample. */
+
+static struct seen *
+seen_find(const struct infer *infer, struct ps_span name)
+{
+    for (size_t i = 0; i < infer->field_count; i++) {
+        if (ps_span_eq(ps_span_str(infer->fields[i].name), name)) {
+            return &infer->fields[i];
+        }
+    }
+    return NULL;
+}
+
+static enum ps_status
+on_header(void *ctx, const struct ps_span *names, uint32_t count, struct ps_error *err)
+{
+    struct infer *infer = ctx;
+    (void)err;
+    infer->map = ps_xrealloc(infer->map, count * sizeof *infer->map);
+    infer->map_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct seen *seen = seen_find(infer, names[i]);
+        if (seen == NULL) {
+            infer->fields =
+                ps_xrealloc(infer->fields, (infer->field_count + 1) * sizeof *infer->fields);
+            seen = &infer->fields[infer->field_count++];
+            *seen = (struct seen){
+                .name = ps_xstrndup((const char *)names[i].ptr, names[i].len),
+                .is_int = true,
+                .is_real = true,
+            };
+            if (infer->objects > 0) {
+                ps_buf_xprintf(&infer->note, "%s has a field \"%s\" that others have not. ",
+                               infer->object, seen->name);
+            }
+        }
+        seen->objects++;
+        infer->map[i] = (size_t)(seen - infer->fields);
+    }
+    infer->objects++;
+    return PS_OK;
+}
+
+static bool
+is_null(const struct infer *infer, const struct field *field)
+{
+    if (field->ptr == NULL) {
+        return true;
+    }
+    for (size_t i = 0; i < infer->null_count && !field->quoted; i++) {
+        if (ps_span_eq(ps_span_str(infer->nulls[i]), ps_span(field->ptr, field->len))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+json_text(struct ps_buf *out, const uint8_t *ptr, size_t len)
+{
+    ps_buf_xappend(out, "\"", 1);
+    for (size_t i = 0; i < len; i++) {
+        if (ptr[i] < ' ' || ptr[i] == '"' || ptr[i] == '\\') {
+            ps_buf_xprintf(out, "\\u%04x", ptr[i]);
+        } else {
+            ps_buf_xappend(out, ptr + i, 1);
+        }
+    }
+    ps_buf_xappend(out, "\"", 1);
+}
+
+static void
+sample_add(struct infer *infer, const struct record *record)
+{
+    struct ps_buf text = PS_BUF_INIT;
+    ps_buf_xappend(&text, "[", 1);
+    for (uint32_t i = 0; i < record->count; i++) {
+        ps_buf_xappend(&text, ",", i > 0 ? 1 : 0);
+        if (is_null(infer, &record->fields[i])) {
+            ps_buf_xappend(&text, "null", 4);
+        } else {
+            json_text(&text, record->fields[i].ptr, record->fields[i].len);
+        }
+    }
+    ps_buf_xappend(&text, "]", 1);
+    infer->sample[infer->sample_count++] = ps_xstrndup((const char *)text.ptr, text.len);
+    ps_buf_fini(&text);
+}
+
+/* Why this value makes the column text, for people. */
+static const char *
+why_text(const struct infer *infer, const struct field *field)
+{
+    double number = 0;
+    const uint8_t *text = field->ptr;
+    bool real = infer->decimal_comma ? number_real_comma(text, field->len, &number)
+                                     : number_real(text, field->len, &number);
+    if (!real) {
+        return "is no number";
+    }
+    size_t sign = *text == '-' || *text == '+';
+    if (*text == '+') {
+        return "begins with a plus";
+    }
+    if (field->len > sign + 1 && text[sign] == '0' && text[sign + 1] >= '0' &&
+        text[sign + 1] <= '9') {
+        return "has a leading zero";
+    }
+    return "has more digits than a bigint or a double keeps";
+}
+
+static void
+value_add(struct infer *infer, struct seen *seen, const struct field *field, uint64_t line)
+{
+    int64_t number = 0;
+    seen->values++;
+    if (!seen->is_int && !seen->is_real) {
+        return;
+    }
+    seen->is_int = seen->is_int && number_int(field->ptr, field->len, &number);
+    seen->is_real =
+        seen->is_real && number_real_exact(field->ptr, field->len, infer->decimal_comma);
+    if (!seen->is_int && !seen->is_real) {
+        size_t len = field->len;
+        while (len > SHOWN_BYTES || (len < field->len && (field->ptr[len] & 0xC0) == 0x80)) {
+            len--;
+        }
+        seen->why = ps_xasprintf("\"%.*s\"%s %s (%s line %llu)", (int)len, (const char *)field->ptr,
+                                 len < field->len ? "…" : "", why_text(infer, field), infer->object,
+                                 (unsigned long long)line);
+        for (char *p = seen->why; *p != '\0'; p++) {
+            *p = (unsigned char)*p < ' ' ? ' ' : *p;
+        }
+    }
+}
+
+static enum ps_status
+on_record(void *ctx, const struct record *record, struct ps_error *err)
+{
+    struct infer *infer = ctx;
+    (void)err;
+    if (infer->object_rows++ >= ROWS_AN_OBJECT) {
+        return PS_CANCELED;
+    }
+    infer->rows++;
+    for (uint32_t i = 0; i < record->count && i < infer->map_count; i++) {
+        if (!is_null(infer, &record->fields[i])) {
+            value_add(infer, &infer->fields[infer->map[i]], &record->fields[i], record->line);
+        }
+    }
+    if (infer->sample_count < SAMPLE_ROWS) {
+        sample_add(infer, record);
+    }
+    return PS_OK;
+}
+
+static enum ps_status
+on_reject(void *ctx, const struct decode_reject *reject, struct ps_error *err)
+{
+    struct infer *infer = ctx;
+    (void)err;
+    if (infer->rejects++ == 0) {
+        ps_buf_xprintf(&infer->note, "%s line %llu would be rejected: %s. ", infer->object,
+                       (unsigned long long)reject->line, reject->reason);
+    }
+    return PS_OK;
+}
+
+enum ps_status
+infer_add(struct infer *infer, const char *object_name, struct ps_span head, bool whole,
+          struct ps_error *err)
+{
+    const struct decode_sink sink = {
+        .ctx = infer, .header = on_header, .record = on_record, .reject = on_reject};
+    struct decoder *decoder = NULL;
+    size_t consumed = 0;
+    bool stopped = false;
+    infer->object = object_name;
+    infer->object_rows = 0;
+    infer->map_count = 0;
+    enum ps_status status = infer->ops->open(infer->spec, ps_span("", 0), 0, &decoder, err);
+    if (status == PS_OK) {
+        status = infer->ops->run(decoder, head.ptr, head.len, whole, UINT64_MAX, &sink, &consumed,
+                                 &stopped, err);
+    }
+    if (status == PS_CANCELED) {
+        status = PS_OK; /* enough of this object was seen */
+    }
+    if (status == PS_OK && infer->ops->describe != NULL && infer->objects == 1) {
+        infer->ops->describe(decoder, &infer->note);
+    }
+    infer->ops->close(decoder);
+    return status == PS_OK ? PS_OK : ps_wrap(err, status, "%s", object_name);
+}
+
+/* ---- The columns. */
+
+static enum column_type
+type_of(const struct seen *seen)
+{
+    if (seen->values == 0) {
+        return COL_TEXT;
+    }
+    return seen->is_int ? COL_BIGINT : seen->is_real ? COL_DOUBLE : COL_TEXT;
+}
+
+static void
+note_type(struct infer *infer, const char *column, const struct seen *seen)
+{
+    if (seen->values == 0) {
+        ps_buf_xprintf(&infer->note, "%s: text, for only NULLs were seen. ", column);
+    } else if (seen->why != NULL) {
+        ps_buf_xprintf(&infer->note, "%s: text, for %s. ", column, seen->why);
+    }
+}
+
+/* A column that the spec gives, its type filled in. */
+static void
+column_resolve(struct infer *infer, struct spec_column *column)
+{
+    if (column->type_given) {
+        return;
+    }
+    column->type_given = true;
+    switch (column->value) {
+    case VALUE_OFFSET:
+    case VALUE_LINE:
+        column->type = COL_BIGINT;
+        return;
+    case VALUE_OBJECT:
+    case VALUE_BATCH:
+    case VALUE_CONSTANT:
+        column->type = COL_TEXT;
+        return;
+    case VALUE_FIELD:
+        break;
+    }
+    const char *from = column->from != NULL ? column->from : column->name;
+    const struct seen *seen = seen_find(infer, ps_span_str(from));
+    column->type = COL_TEXT;
+    if (seen == NULL) {
+        ps_buf_xprintf(&infer->note, "%s: no object of the sample has a field \"%s\". ",
+                       column->name, from);
+        return;
+    }
+    column->type = type_of(seen);
+    note_type(infer, column->name, seen);
+}
+
+static size_t
+columns_of_fields(struct infer *infer)
+{
+    size_t count = infer->field_count;
+    infer->columns = ps_xcalloc(count, sizeof *infer->columns);
+    for (size_t i = 0; i < count; i++) {
+        const struct seen *seen = &infer->fields[i];
+        infer->columns[i] = (struct spec_column){
+            .name = seen->name,
+            .from = seen->name,
+            .value = VALUE_FIELD,
+            .type = type_of(seen),
+            .type_given = true,
+            .on_mismatch = MISMATCH_REJECT,
+        };
+        note_type(infer, seen->name, seen);
+        if (seen->objects < infer->objects && infer->null_count > 0) {
+            infer->columns[i].default_text = infer->nulls[0];
+            ps_buf_xprintf(&infer->note, "%s: NULL in objects without it. ", seen->name);
+        }
+    }
+    return count;
+}
+
+enum ps_status
+infer_end(struct infer *infer, const struct spec_column **out_columns, size_t *out_count,
+          const char **out_note, struct ps_error *err)
+{
+    const struct spec_column *given = NULL;
+    size_t count = spec_columns(infer->spec, &given);
+    ps_free(infer->columns);
+    infer->columns = NULL;
+    if (count > 0) {
+        infer->columns = ps_xcalloc(count, sizeof *infer->columns);
+        memcpy(infer->columns, given, count * sizeof *given);
+        for (size_t i = 0; i < count; i++) {
+            column_resolve(infer, &infer->columns[i]);
+        }
+    } else if (infer->field_count == 0) {
+        return ps_fail_code(err, PS_BADDATA, "no_columns",
+                            "no object of the sample has a record or a header to find columns in");
+    } else {
+        count = columns_of_fields(infer);
+    }
+    if (infer->rejects > 1) {
+        ps_buf_xprintf(&infer->note, "%llu records of the sample would be rejected. ",
+                       (unsigned long long)infer->rejects);
+    }
+    const char *note = ps_buf_str(&infer->note);
+    if (infer->note.len > 0) {
+        infer->note.ptr[--infer->note.len] = '\0'; /* the last blank */
+    }
+    *out_columns = infer->columns;
+    *out_count = count;
+    *out_note = note;
+    return PS_OK;
+}
+
+size_t
+infer_sample_rows(const struct infer *infer, const char *const **out_rows)
+{
+    *out_rows = (const char *const *)infer->sample;
+    return infer->sample_count;
+}
