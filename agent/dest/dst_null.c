@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* null: rows are read, counted and dropped; for measuring everything before the destination.
+ * It has no memory, hence no ledger: the same batch loads as often as it is asked to. */
+#include "agent/dest/dest.h"
+#include "common/alloc.h"
+
+struct null_dest {
+    struct dest_env env;
+    struct ps_buf cells;
+};
+
+extern const struct dest_ops dst_null_ops;
+
+static enum ps_status
+null_open(const struct spec *spec, const struct dest_env *env, struct dest **out,
+          struct ps_error *err)
+{
+    (void)spec;
+    struct null_dest *null = ps_calloc(1, sizeof *null);
+    if (null == NULL) {
+        return ps_fail(err, PS_FULL, "destination null: out of memory");
+    }
+    null->env = *env;
+    *out = (struct dest *)null;
+    return PS_OK;
+}
+
+static void
+null_close(struct dest *dest)
+{
+    struct null_dest *null = (struct null_dest *)dest;
+    if (null != NULL) {
+        ps_buf_fini(&null->cells);
+        ps_free(null);
+    }
+}
+
+static enum ps_status
+null_prepare(struct dest *dest, const char *pipeline_name, struct pipeline_uuid uuid,
+             uint64_t generation, const struct spec_column *columns, size_t count,
+             struct dest_state *out_state, struct ps_error *err)
+{
+    (void)dest;
+    (void)pipeline_name;
+    (void)columns;
+    (void)count;
+    (void)err;
+    *out_state = (struct dest_state){
+        .table_exists = true, .has_fence = true, .uuid = uuid, .generation = generation};
+    return PS_OK;
+}
+
+static enum ps_status
+null_state(struct dest *dest, const char *pipeline_name, struct dest_state *out_state,
+           struct ps_error *err)
+{
+    (void)dest;
+    (void)pipeline_name;
+    (void)err;
+    *out_state = (struct dest_state){0};
+    return PS_OK;
+}
+
+static enum ps_status
+read_block(struct null_dest *null, const struct block *block, uint64_t *rows, struct ps_error *err)
+{
+    struct cell *cells = (struct cell *)(void *)null->cells.ptr;
+    struct block_cursor cursor;
+    block_cursor_init(&cursor, block);
+    for (bool more = true; more;) {
+        struct row_meta meta;
+        enum ps_status status = block_cursor_next(&cursor, &meta, cells, &more, err);
+        if (status != PS_OK) {
+            return status;
+        }
+        *rows += more;
+    }
+    return PS_OK;
+}
+
+static enum ps_status
+null_load(struct dest *dest, const struct spec_column *columns, size_t count,
+          const struct dest_batch *batch, struct dest_result *out, struct ps_error *err)
+{
+    struct null_dest *null = (struct null_dest *)dest;
+    (void)columns;
+    ps_buf_clear(&null->cells);
+    enum ps_status status = ps_buf_reserve(&null->cells, count * sizeof(struct cell), err);
+    if (status != PS_OK) {
+        return status;
+    }
+    if (null->env.phase != NULL) {
+        null->env.phase(null->env.ctx, "load");
+    }
+    stage_batch_rewind(batch->rows);
+    uint64_t rows = 0;
+    for (;;) {
+        const struct block *block = NULL;
+        status = stage_batch_next(batch->rows, &block, err);
+        if (status != PS_OK || block == NULL) {
+            break;
+        }
+        if (null->env.cancel != NULL && atomic_load(null->env.cancel)) {
+            return ps_fail(err, PS_CANCELED, "destination null: asked to stop");
+        }
+        status = read_block(null, block, &rows, err);
+        if (status != PS_OK) {
+            break;
+        }
+    }
+    if (status != PS_OK) {
+        return ps_wrap(err, status, "destination null");
+    }
+    if (null->env.phase != NULL) {
+        null->env.phase(null->env.ctx, "commit");
+    }
+    *out = (struct dest_result){.outcome = DEST_LOADED, .counts = batch->counts};
+    out->counts.inserted = rows;
+    return PS_OK;
+}
+
+static enum ps_status
+null_tombstone(struct dest *dest, const struct dest_batch *batch, const char *reason,
+               struct dest_result *out, struct ps_error *err)
+{
+    (void)dest;
+    (void)reason;
+    (void)err;
+    *out = (struct dest_result){.outcome = DEST_CANCELLED, .counts = batch->counts};
+    return PS_OK;
+}
+
+static enum ps_status
+null_ledger(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor, size_t limit,
+            enum ps_status (*each)(void *ctx, const struct dest_range *range, struct batch_id batch,
+                                   struct ps_error *err),
+            void *ctx, struct ps_buf *out_cursor, bool *out_last, struct ps_error *err)
+{
+    (void)dest;
+    (void)uuid;
+    (void)cursor;
+    (void)limit;
+    (void)each;
+    (void)ctx;
+    (void)out_cursor;
+    (void)err;
+    *out_last = true;
+    return PS_OK;
+}
+
+static enum ps_status
+null_rejects(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor, size_t limit,
+             enum ps_status (*each)(void *ctx, const struct dest_reject_row *row,
+                                    struct ps_error *err),
+             void *ctx, struct ps_buf *out_cursor, bool *out_last, struct ps_error *err)
+{
+    (void)dest;
+    (void)uuid;
+    (void)cursor;
+    (void)limit;
+    (void)each;
+    (void)ctx;
+    (void)out_cursor;
+    (void)err;
+    *out_last = true;
+    return PS_OK;
+}
+
+const struct dest_ops dst_null_ops = {
+    .scheme = "null",
+    .help = "reads and counts rows, keeps nothing",
+    .open = null_open,
+    .close = null_close,
+    .prepare = null_prepare,
+    .state = null_state,
+    .load = null_load,
+    .tombstone = null_tombstone,
+    .ledger = null_ledger,
+    .rejects = null_rejects,
+};

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/dest/dst_sqlite.h"
+
+/* Integers beyond this lie between doubles. */
+static const int64_t real_exact_max = INT64_C(1) << 53;
+
+enum { EXACT_DIGITS = 15 };
+
+static bool
+is_space(uint8_t byte)
+{
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+/* Would numeric affinity look at this text as a number? Errs on the side of yes. */
+static bool
+looks_numeric(const uint8_t *at, const uint8_t *end)
+{
+    while (at < end && is_space(*at)) {
+        at++;
+    }
+    while (end > at && is_space(end[-1])) {
+        end--;
+    }
+    if (at < end && (*at == '-' || *at == '+')) {
+        at++;
+    }
+    bool digit = false;
+    for (; at < end; at++) {
+        bool is_digit = *at >= '0' && *at <= '9';
+        digit = digit || is_digit;
+        if (!is_digit && *at != '.' && *at != 'e' && *at != 'E' && *at != '-' && *at != '+') {
+            return false;
+        }
+    }
+    return digit;
+}
+
+/* -?(0|[1-9][0-9]*)([.][0-9]+)? of at most 15 digits: the number says all that the text said. */
+static bool
+is_plain_number(const uint8_t *at, const uint8_t *end)
+{
+    bool minus = at < end && *at == '-';
+    const uint8_t *digits = minus ? ++at : at;
+    size_t count = 0;
+    while (at < end && *at >= '0' && *at <= '9') {
+        at++;
+        count++;
+    }
+    if (count == 0 || (count > 1 && *digits == '0')) {
+        return false;
+    }
+    if (at < end && *at == '.') {
+        at++;
+        const uint8_t *fraction = at;
+        while (at < end && *at >= '0' && *at <= '9') {
+            at++;
+            count++;
+        }
+        if (at == fraction) {
+            return false;
+        }
+    }
+    bool minus_zero = minus && count == 1 && *digits == '0';
+    return at == end && count <= EXACT_DIGITS && !minus_zero;
+}
+
+const char *
+dst_sqlite_value_check(enum dst_sqlite_check check, const struct cell *cell)
+{
+    if (check == CHECK_NOTHING) {
+        return NULL;
+    }
+    if (cell->tag == CELL_TEXT) {
+        const uint8_t *end = cell->ptr + cell->len;
+        if (check != CHECK_NO_REAL && looks_numeric(cell->ptr, end) &&
+            !is_plain_number(cell->ptr, end)) {
+            return "the column's numeric type would change this text (declare the column TEXT)";
+        }
+    } else if (cell->tag == CELL_INT) {
+        if (check == CHECK_REAL &&
+            (cell->integer > real_exact_max || cell->integer < -real_exact_max)) {
+            return "the column's REAL type cannot hold this integer exactly";
+        }
+    } else if (cell->tag == CELL_REAL && check == CHECK_NO_REAL) {
+        return "the column's text type would turn this number into other text";
+    }
+    return NULL;
+}
