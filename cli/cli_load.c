@@ -232,6 +232,23 @@ read_options(struct run *run)
     return CLI_EXIT_OK;
 }
 
+/* The state folder would be made beside it, and with it the folder that was mistyped. */
+static bool
+destination_folder_there(const struct run *run)
+{
+    const char *url = spec_str(run->spec->spec, "destination.url");
+    if (strncmp(url, "sqlite:/", 8) != 0) {
+        return true;
+    }
+    char *folder = ps_path_dirname(url + 7);
+    bool there = ps_path_exists(folder);
+    if (!there) {
+        cli_complain("no such folder: %s", folder);
+    }
+    ps_free(folder);
+    return there;
+}
+
 static int
 run_spec(struct run *run)
 {
@@ -241,6 +258,9 @@ run_spec(struct run *run)
         bool ok = cli_out_write(&text);
         ps_buf_fini(&text);
         return ok ? CLI_EXIT_OK : CLI_EXIT_FAILED;
+    }
+    if (!destination_folder_there(run)) {
+        return CLI_EXIT_DESTINATION;
     }
     cli_signal_open();
     run->state = cli_spec_state(run->args, run->spec);

@@ -14,6 +14,8 @@
 #include "common/path.h"
 #include "common/yaml.h"
 
+enum { LIST_MAX_BYTES = 256 * 1024 }; /* of a list of files: it travels in every message */
+
 /* ---------------------------------------------------------------- paths and patterns */
 
 bool
@@ -278,6 +280,10 @@ source_of(const struct cli_args *args, int *out_code)
         ps_free(absolute);
     }
     char *joined = ok ? cli_spec_join((const char *const *)patterns, args->word_count) : NULL;
+    if (joined != NULL && strlen(joined) > LIST_MAX_BYTES) {
+        cli_complain("too many files to name one by one: quote the pattern, as in 'data/*.csv'");
+        ok = false;
+    }
     char *url = ok ? ps_xasprintf("file:%s", joined) : NULL;
     for (size_t i = 0; i < args->word_count; i++) {
         ps_free(patterns[i]);
