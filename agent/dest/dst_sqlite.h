@@ -142,9 +142,8 @@ PS_MUSTCHECK enum ps_status dst_sqlite_match(struct dst_sqlite *d,
                                              struct ps_error *err);
 PS_MUSTCHECK enum ps_status dst_sqlite_table_exists(struct dst_sqlite *d, const char *table,
                                                     bool *out, struct ps_error *err);
-/* Names of the columns that a conflict is found by: the spec's, else the primary key. */
-PS_MUSTCHECK enum ps_status dst_sqlite_read_keys(struct dst_sqlite *d, char ***out,
-                                                 size_t *out_count, struct ps_error *err);
+/* One of destination.key, as SQLite compares names. */
+bool dst_sqlite_is_key(const struct dst_sqlite *d, const char *name);
 /* Columns of the table that may be given a value, in its order; *out is freed by _free_names. */
 PS_MUSTCHECK enum ps_status dst_sqlite_read_columns(struct dst_sqlite *d, char ***out,
                                                     size_t *out_count, struct ps_error *err);

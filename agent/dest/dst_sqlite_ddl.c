@@ -197,8 +197,8 @@ find_column(struct table_shape *shape, const char *name)
 
 /* ---- making tables */
 
-static bool
-is_key(const struct dst_sqlite *d, const char *name)
+bool
+dst_sqlite_is_key(const struct dst_sqlite *d, const char *name)
 {
     for (size_t i = 0; i < d->key_count; i++) {
         if (sqlite3_stricmp(d->keys[i], name) == 0) {
@@ -242,7 +242,8 @@ create_table(struct dst_sqlite *d, const struct spec_column *columns, size_t cou
     for (size_t i = 0; i < count; i++) {
         ps_buf_xprintf(&sql, i == 0 ? "(" : ", ");
         dst_sqlite_quote(&sql, columns[i].name);
-        ps_buf_xprintf(&sql, "%s", created_type(&columns[i], is_key(d, columns[i].name)));
+        ps_buf_xprintf(&sql, "%s",
+                       created_type(&columns[i], dst_sqlite_is_key(d, columns[i].name)));
     }
     for (size_t i = 0; i < d->key_count; i++) {
         ps_buf_xprintf(&sql, i == 0 ? ", PRIMARY KEY (" : ", ");
@@ -460,34 +461,6 @@ dst_sqlite_match(struct dst_sqlite *d, const struct spec_column *columns, size_t
     ps_buf_fini(&wrong);
     shape_fini(&shape);
     return status;
-}
-
-enum ps_status
-dst_sqlite_read_keys(struct dst_sqlite *d, char ***out, size_t *out_count, struct ps_error *err)
-{
-    struct table_shape shape;
-    bool exists = false;
-    enum ps_status status = read_shape(d, &shape, &exists, err);
-    if (status != PS_OK) {
-        shape_fini(&shape);
-        return status;
-    }
-    char **names = ps_xcalloc(shape.count + d->key_count + 1, sizeof *names);
-    size_t count = 0;
-    for (size_t i = 0; i < d->key_count; i++) {
-        names[count++] = ps_xstrdup(d->keys[i]);
-    }
-    for (int place = 1; d->key_count == 0 && place <= (int)shape.count; place++) {
-        for (size_t i = 0; i < shape.count; i++) {
-            if (shape.columns[i].pk == place) {
-                names[count++] = ps_xstrdup(shape.columns[i].name);
-            }
-        }
-    }
-    shape_fini(&shape);
-    *out = names;
-    *out_count = count;
-    return PS_OK;
 }
 
 enum ps_status

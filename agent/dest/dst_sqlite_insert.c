@@ -44,25 +44,13 @@ append_set(struct ps_buf *sql, const char *column, bool *first)
     *first = false;
 }
 
-static bool
-in_names(char *const *names, size_t count, const char *name)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (sqlite3_stricmp(names[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static enum ps_status
-append_assignments(struct dst_sqlite *d, char *const *keys, size_t key_count, struct ps_buf *sql,
-                   struct ps_error *err)
+append_assignments(struct dst_sqlite *d, struct ps_buf *sql, struct ps_error *err)
 {
     bool first = true;
     if (d->on_conflict == CONFLICT_UPDATE) {
         for (uint32_t i = 0; i < d->ncols; i++) {
-            if (!in_names(keys, key_count, d->columns[i].name)) {
+            if (!dst_sqlite_is_key(d, d->columns[i].name)) {
                 append_set(sql, d->columns[i].name, &first);
             }
         }
@@ -75,14 +63,14 @@ append_assignments(struct dst_sqlite *d, char *const *keys, size_t key_count, st
             return status;
         }
         for (size_t i = 0; i < count; i++) {
-            if (!in_names(keys, key_count, names[i])) {
+            if (!dst_sqlite_is_key(d, names[i])) {
                 append_set(sql, names[i], &first);
             }
         }
         dst_sqlite_free_names(names, count);
     }
     if (first) {
-        append_set(sql, keys[0], &first); /* the key is all there is */
+        append_set(sql, d->keys[0], &first); /* the key is all there is */
     }
     return PS_OK;
 }
@@ -100,26 +88,17 @@ append_conflict(struct dst_sqlite *d, struct ps_buf *sql, struct ps_error *err)
     case CONFLICT_UPDATE:
         break;
     }
-    char **keys = NULL;
-    size_t key_count = 0;
-    enum ps_status status = dst_sqlite_read_keys(d, &keys, &key_count, err);
-    if (status != PS_OK) {
-        return status;
-    }
-    if (key_count == 0) {
-        dst_sqlite_free_names(keys, key_count);
+    if (d->key_count == 0) {
         return ps_fail_code(err, PS_REFUSED, "no_key",
-                            "sqlite %s: on_conflict needs a key: table \"%s\" has no primary key "
-                            "and destination.key is not given",
+                            "sqlite %s: table \"%s\": replace and update need destination.key",
                             d->path, d->table);
     }
-    for (size_t i = 0; i < key_count; i++) {
+    for (size_t i = 0; i < d->key_count; i++) {
         ps_buf_xprintf(sql, i == 0 ? " ON CONFLICT (" : ", ");
-        dst_sqlite_quote(sql, keys[i]);
+        dst_sqlite_quote(sql, d->keys[i]);
     }
     ps_buf_xprintf(sql, ") DO UPDATE SET");
-    status = append_assignments(d, keys, key_count, sql, err);
-    dst_sqlite_free_names(keys, key_count);
+    enum ps_status status = append_assignments(d, sql, err);
     ps_buf_xprintf(sql, " WHERE _penstock_updated(");
     if (d->order_by == NULL) {
         ps_buf_xprintf(sql, "1)");

@@ -12,7 +12,18 @@ is_space(uint8_t byte)
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
-/* Would numeric affinity look at this text as a number? Errs on the side of yes. */
+static const uint8_t *
+skip_digits(const uint8_t *at, const uint8_t *end, size_t *count)
+{
+    while (at < end && *at >= '0' && *at <= '9') {
+        at++;
+        (*count)++;
+    }
+    return at;
+}
+
+/* Would numeric affinity make a number of this text? As sqlite3AtoF reads it: spaces around, sign,
+ * digits with a point, exponent, and nothing else. */
 static bool
 looks_numeric(const uint8_t *at, const uint8_t *end)
 {
@@ -25,15 +36,21 @@ looks_numeric(const uint8_t *at, const uint8_t *end)
     if (at < end && (*at == '-' || *at == '+')) {
         at++;
     }
-    bool digit = false;
-    for (; at < end; at++) {
-        bool is_digit = *at >= '0' && *at <= '9';
-        digit = digit || is_digit;
-        if (!is_digit && *at != '.' && *at != 'e' && *at != 'E' && *at != '-' && *at != '+') {
-            return false;
-        }
+    size_t digits = 0;
+    at = skip_digits(at, end, &digits);
+    if (at < end && *at == '.') {
+        at = skip_digits(at + 1, end, &digits);
     }
-    return digit;
+    if (digits > 0 && at < end && (*at == 'e' || *at == 'E')) {
+        at++;
+        if (at < end && (*at == '-' || *at == '+')) {
+            at++;
+        }
+        size_t exponent = 0;
+        at = skip_digits(at, end, &exponent);
+        digits = exponent;
+    }
+    return digits > 0 && at == end;
 }
 
 /* -?(0|[1-9][0-9]*)([.][0-9]+)? of at most 15 digits: the number says all that the text said. */
@@ -43,20 +60,14 @@ is_plain_number(const uint8_t *at, const uint8_t *end)
     bool minus = at < end && *at == '-';
     const uint8_t *digits = minus ? ++at : at;
     size_t count = 0;
-    while (at < end && *at >= '0' && *at <= '9') {
-        at++;
-        count++;
-    }
+    at = skip_digits(at, end, &count);
     if (count == 0 || (count > 1 && *digits == '0')) {
         return false;
     }
     if (at < end && *at == '.') {
         at++;
         const uint8_t *fraction = at;
-        while (at < end && *at >= '0' && *at <= '9') {
-            at++;
-            count++;
-        }
+        at = skip_digits(at, end, &count);
         if (at == fraction) {
             return false;
         }

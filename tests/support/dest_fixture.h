@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/support/dest_fixture.h: a destination in a temporary folder, and batches for it. A failure
+ * of the fixture itself aborts the test. */
+#ifndef TESTS_SUPPORT_DEST_FIXTURE_H
+#define TESTS_SUPPORT_DEST_FIXTURE_H
+
+#include "agent/dest/dest.h"
+
+struct dest_fixture {
+    char dir[64];
+    char path[96]; /* of the SQLite file */
+    char url[120];
+    struct stage *stage;
+    struct spec *spec;
+    struct pipeline_uuid uuid;
+    const struct dest_ops *ops;
+    struct dest *dest;
+    const struct spec_column *columns;
+    size_t column_count;
+    _Atomic bool cancel;
+    bool cancel_at_commit;
+    int turns; /* taken and not given back */
+    char text[4096];
+};
+
+struct fixture_batch {
+    struct dest_fixture *fixture;
+    struct stage_batch *rows;
+    struct block *block;
+    uint32_t ncols;
+    uint64_t line;
+    bool sealed;
+    char key[32];
+    struct dest_range ranges[1];
+    struct dest_batch batch;
+    struct dest_result result;
+};
+
+void dest_fixture_init(struct dest_fixture *f);
+void dest_fixture_fini(struct dest_fixture *f);
+/* more: lines of YAML; those that begin with two spaces belong to destination. Table t, pipeline
+ * p. */
+void fixture_open(struct dest_fixture *f, const char *more);
+void fixture_open_url(struct dest_fixture *f, const char *url, const char *more);
+enum ps_status fixture_try_open(struct dest_fixture *f, const char *url, const char *more,
+                                struct ps_error *err);
+void fixture_close(struct dest_fixture *f);
+void fixture_reopen(struct dest_fixture *f, const char *more);
+/* Generation 1. columns is borrowed for the loads that follow. */
+void fixture_prepare(struct dest_fixture *f, const struct spec_column *columns, size_t count);
+/* By the library itself, on a connection of its own. */
+void fixture_sql(struct dest_fixture *f, const char *sql);
+/* First column of the first row; "NULL" for NULL. Valid until the next call. */
+const char *fixture_text(struct dest_fixture *f, const char *sql);
+
+/* One range: object "object-NUMBER" from 0. */
+void fixture_batch_init(struct dest_fixture *f, struct fixture_batch *b, uint32_t ncols,
+                        unsigned number);
+/* kinds: i int64_t, d double, s const char *, n no argument */
+void fixture_row(struct fixture_batch *b, const char *kinds, ...);
+void fixture_reject(struct fixture_batch *b, uint64_t offset, const char *reason);
+void fixture_batch_seal(struct fixture_batch *b);
+enum ps_status fixture_load(struct dest_fixture *f, struct fixture_batch *b, struct ps_error *err);
+void fixture_tombstone(struct dest_fixture *f, struct fixture_batch *b, enum dest_outcome expected);
+void fixture_batch_fini(struct fixture_batch *b);
+/* RLIMIT_FSIZE with SIGXFSZ ignored; 0 = the limit before. */
+void fixture_limit_file_size(uint64_t bytes);
+
+#endif
