@@ -18,12 +18,15 @@
 #include "common/path.h"
 #include "common/rand.h"
 
+/* A second signal within this time is the first one, sent to the process and to its group. */
+enum { HURRY_AFTER_MS = 500 };
+
 struct agent {
     const struct agent_config *config;
     int lock_fd;
     int signal_fd;
-    int ready_fd; /* -1 once said */
-    bool hurried; /* a second SIGTERM: end now */
+    int ready_fd;     /* -1 once said */
+    int64_t drain_ms; /* when the first SIGTERM came; 0: not yet */
     struct supervisor *supervisor;
     struct control_link *link;
     struct control_core *core;
@@ -106,10 +109,10 @@ on_signals(struct agent *agent)
     while (read(agent->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGHUP) {
             log_info("signal.ignored", "signal=HUP: there is nothing to read again yet");
-        } else if (control_core_state(agent->core) == CONTROL_RUNNING && !agent->hurried) {
-            agent->hurried = true; /* the next one is not patient */
+        } else if (agent->drain_ms == 0) {
+            agent->drain_ms = ps_clock_mono_ms();
             control_core_drain(agent->core);
-        } else {
+        } else if (ps_clock_mono_ms() - agent->drain_ms >= HURRY_AFTER_MS) {
             log_warn("agent.hurried", "second signal: the leaves are killed");
             _exit(1); /* they die with us; what is committed stands in the ledger */
         }

@@ -322,6 +322,8 @@ take_hello_reply(struct control_core *core, const Penstock__HelloReply *reply)
         core->next_sync_ms = control_now(core) + HELLO_AGAIN_MS;
         return;
     case PENSTOCK__ANSWER__ANSWER_STALE:
+        end(core, CONTROL_SUPERSEDED, reply->text);
+        return;
     case PENSTOCK__ANSWER__ANSWER_REFUSED:
     case _PENSTOCK__ANSWER_IS_INT_SIZE:
         break;
