@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/decode/decode.h"
 
+#include <stdio.h>
+
 #define DECODE(ops) extern const struct decode_ops ops;
 #include "agent/decode/decodes.def"
 #undef DECODE
@@ -27,12 +29,9 @@ decode_find(const char *type, struct ps_error *err)
         if (strcmp(decoders[i]->name, type) == 0) {
             return decoders[i];
         }
-        size_t more = strlen(decoders[i]->name);
-        if (len + more + 3 < sizeof known) {
-            memcpy(known + len, len > 0 ? ", " : "", 2);
-            len += len > 0 ? 2 : 0;
-            memcpy(known + len, decoders[i]->name, more + 1);
-            len += more;
+        if (len < sizeof known) {
+            len += (size_t)snprintf(known + len, sizeof known - len, "%s%s", len > 0 ? ", " : "",
+                                    decoders[i]->name);
         }
     }
     (void)ps_fail_code(err, PS_REFUSED, "bad_format", "format.type: \"%s\" is none of: %s", type,
