@@ -51,7 +51,11 @@ ps_alloc(size_t bytes)
 void *
 ps_calloc(size_t count, size_t bytes)
 {
-    return refused(bytes) ? NULL : counted(calloc(count == 0 ? 1 : count, bytes == 0 ? 1 : bytes));
+    size_t total = 0;
+    if (__builtin_mul_overflow(count, bytes, &total) || refused(total)) {
+        return NULL;
+    }
+    return counted(calloc(1, total == 0 ? 1 : total));
 }
 
 void *
