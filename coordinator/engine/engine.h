@@ -28,22 +28,22 @@ struct engine_request {
 
 /* ---- from people */
 enum command_kind {
-    COMMAND_PUT,     /* create or replace: name, spec_json */
+    COMMAND_PUT, /* create or replace: name, spec_json */
     COMMAND_START,
     COMMAND_STOP,
     COMMAND_DELETE,
     COMMAND_SAMPLE,  /* dry run: infer on an agent; answers with ApiSample */
     COMMAND_REJECTS, /* relayed from an agent; limit, cursor, filter */
-    COMMAND_WATCH,   /* answers with the ApiPipeline once revision > `revision` or wait_ms is over */
-    COMMAND_AGENTS,  /* all agents with their leaves, as last heard */
+    COMMAND_WATCH,  /* answers with the ApiPipeline once revision > `revision` or wait_ms is over */
+    COMMAND_AGENTS, /* all agents with their leaves, as last heard */
 };
 struct command_result {
-    enum ps_status status;    /* PS_OK, or why not */
-    const char *code;         /* stable: "not_found" "invalid_spec" "revision_mismatch" "no_agent"
-                                 "shutting_down" …; engine_free answers all that still waits with
-                                 the last one */
+    enum ps_status status; /* PS_OK, or why not */
+    const char *code;      /* stable: "not_found" "invalid_spec" "revision_mismatch" "no_agent"
+                              "shutting_down" …; engine_free answers all that still waits with
+                              the last one */
     const char *text;
-    bool created;             /* PUT made a new one */
+    bool created;                          /* PUT made a new one */
     const Penstock__ApiPipeline *pipeline; /* PUT START STOP WATCH */
     const Penstock__ApiSample *sample;
     const Penstock__ApiReject *const *rejects;
@@ -56,7 +56,7 @@ struct command_result {
 };
 struct engine_command {
     enum command_kind kind;
-    char *name;       /* owned by the engine after submit, as the other texts */
+    char *name; /* owned by the engine after submit, as the other texts */
     char *spec_json;
     uint32_t limit;
     uint8_t *cursor;

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* coordinator/engine/eng.h: what the engine keeps in memory, for the files of this room.
+ * Invariant: what is here and also in the catalog was read from it or is written to it in this turn
+ *            (open batches, pipelines, agents). Only leases' times, parked answers, tasks and what
+ *            agents say of their leaves are here alone: a restart makes them anew.
+ * Failure: a catalog call that fails is kept by eng_try in engine.fault; the turn then ends without
+ *          commit and without replies, and the process with it: memory is ahead of the file.
+ * Threads: the engine's thread, but for the inbox. */
+#ifndef COORDINATOR_ENGINE_ENG_H
+#define COORDINATOR_ENGINE_ENG_H
+
+#include <pthread.h>
+
+#include "common/ids.h"
+#include "common/list.h"
+#include "common/map.h"
+#include "coordinator/catalog/catalog.h"
+#include "coordinator/engine/engine.h"
+#include "coordinator/sched/states.h"
+#include "spec/spec.h"
+
+enum {
+    ENG_PREPARE_OBJECTS = 20,     /* looked at to infer the columns */
+    ENG_WAIT_MOST_MS = 3000,      /* a Sync's long poll */
+    ENG_UNSEEN_MS = 5000,         /* an agent that does not see a source is not asked before */
+    ENG_HOT_MS = 2000,            /* a chain waits so long for the leaf that has its stream open */
+    ENG_CANCEL_AGAIN_MS = 1000,   /* a cancel that was not followed is a reason to answer again */
+    ENG_REPLY_BYTES = 512 * 1024, /* a SyncReply with more than this takes no more grants */
+    ENG_OLD_INCARNATIONS = 16,
+    ENG_TASK_LIMIT = 1000, /* objects a page of discovery */
+};
+
+/* The code of a batch partition whose key was loaded before in another version. */
+#define ENG_OBJECT_CHANGED "object_changed"
+
+struct eng_agent;
+struct eng_pipeline;
+
+struct eng_batch {
+    struct ps_list link;       /* of the pipeline's batches */
+    struct ps_list lease_link; /* of the holder's leases */
+    struct eng_pipeline *pipeline;
+    struct cat_batch row; /* its texts are owned */
+    enum batch_state state;
+    struct cat_range *ranges;
+    struct eng_agent *holder; /* NULL: not leased */
+    int64_t lease_until_ms;   /* mono */
+    int64_t retry_mono_ms;    /* WAITING, CANCELLING: not before */
+    uint64_t listed_seq;      /* the holder's latest Sync that lists it */
+    uint64_t cancel_epoch;    /* the epoch whose holder was told to stop */
+    bool resend;              /* granted in an answer that was lost */
+};
+
+enum eng_agent_state { ENG_AGENT_ONLINE, ENG_AGENT_GONE };
+
+struct eng_cancel {
+    struct batch_id batch;
+    uint64_t epoch;
+    int64_t told_ms; /* mono; 0: not yet */
+};
+
+struct eng_agent {
+    struct ps_list link;
+    char *name;
+    char *version;
+    struct incarnation incarnation;
+    struct incarnation old[ENG_OLD_INCARNATIONS];
+    size_t old_next;
+    enum eng_agent_state state;
+    uint32_t leaves;
+    uint32_t pid;
+    struct ps_span host_token; /* owned */
+    int64_t hello_ms;          /* wall */
+    int64_t seen_mono_ms;      /* latest message */
+    int64_t seen_wall_ms;
+    struct ps_list leases;
+    Penstock__Sync *sync; /* the latest; NULL before the first */
+    uint64_t sync_seq;
+    bool parked; /* sync waits for its answer */
+    int64_t parked_until_ms;
+    struct engine_request parked_request; /* its message is not used */
+    Penstock__SyncReply *answer;          /* being built in this turn; NULL: nothing to say yet */
+    size_t answer_bytes;
+    struct eng_cancel *cancels; /* what it lists and should not */
+    size_t cancel_count;
+    uint32_t *wants; /* per entry of sync->wants: what is left */
+    uint32_t want_tasks;
+    bool draining;
+};
+
+struct eng_unseen {
+    struct eng_agent *agent;
+    int64_t until_ms;
+};
+struct eng_hot { /* a chain whose stream is open in a leaf */
+    uint64_t bp_id;
+    struct eng_agent *agent;
+    uint32_t leaf;
+    int64_t until_ms;
+};
+
+struct eng_pipeline {
+    struct ps_list link;
+    struct cat_pipeline row; /* its texts and spans are owned */
+    enum pipeline_state state;
+    struct spec *spec;
+    bool dirty;             /* row is saved, with a new revision, at the turn's end */
+    struct ps_list batches; /* open and quarantined ones, by age */
+    uint32_t leased;
+    uint32_t waiting;
+    uint32_t cancelling;
+    int64_t next_discover_ms; /* mono; continuous */
+    bool merge_ranges;        /* this reconcile takes the ledger's ranges */
+    struct eng_unseen *unseen;
+    size_t unseen_count;
+    struct eng_hot *hot;
+    size_t hot_count;
+};
+
+struct eng_wait; /* a command that waits: eng_wait.c */
+
+struct eng_task {
+    struct ps_list link;
+    struct task_id id;
+    uint64_t epoch;
+    Penstock__TaskKind kind;
+    struct eng_pipeline *pipeline;
+    struct eng_agent *holder; /* NULL: to be given out */
+    uint64_t listed_seq;
+    bool resend;
+    int64_t not_before_ms; /* mono */
+    uint32_t attempts;
+    uint32_t next_chunk;
+    uint32_t limit;
+    struct ps_span cursor;         /* owned */
+    struct ps_span filter;         /* owned */
+    Penstock__ObjectRef **objects; /* SAMPLE: owned */
+    size_t object_count;
+    struct eng_wait *wait;        /* SAMPLE, READ_REJECTS and a discovery for a sample */
+    Penstock__TaskResult *result; /* what came so far */
+};
+
+struct eng_reply {
+    struct ps_list link;
+    struct engine_request request; /* message is not used */
+    enum msg_type type;
+    ProtobufCMessage *message; /* owned */
+};
+
+struct engine {
+    struct engine_env env;
+    struct engine_config config;
+    /* The inbox: under the mutex. */
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    struct ps_list inbox;
+    bool stopping;
+    /* The rest: the engine's thread alone. */
+    int64_t now_ms;      /* mono, of this turn */
+    int64_t wall_ms;     /* of this turn */
+    int64_t expected_ms; /* when the next turn was due at the latest */
+    enum ps_status fault_status;
+    struct ps_error fault;
+    struct ps_list agents;
+    struct ps_list pipelines;
+    struct ps_list tasks;
+    struct ps_list waits;
+    struct ps_list replies;  /* to agents: struct eng_reply */
+    struct ps_list answers;  /* to people: struct eng_answer */
+    struct ps_map *batches;  /* by id: open and quarantined ones */
+    struct cat_stamp behind; /* an agent has seen this and we have not; 0: none */
+    char behind_agent[64];
+};
+
+/* True when status is PS_OK; else the first failure is kept. err is engine->fault. */
+bool eng_try(struct engine *engine, enum ps_status status);
+#define ENG_TRY(engine, call, ...)                                                                 \
+    eng_try((engine), call((engine)->env.catalog, __VA_ARGS__, &(engine)->fault))
+
+/* Owned texts and spans of a row. NULL and empty are fine. */
+void eng_set_text(const char **slot, const char *text);
+void eng_set_span(struct ps_span *slot, struct ps_span bytes);
+struct ps_id eng_new_id(struct engine *engine);
+uint64_t eng_random(struct engine *engine);
+/* An event row of this turn. */
+void eng_event(struct engine *engine, const struct eng_pipeline *pipeline, const char *kind,
+               const char *subject, const char *fmt, ...) PS_PRINTF(5, 6);
+struct cat_counts eng_counts(const Penstock__Counts *counts);
+static inline struct ps_span
+eng_span(ProtobufCBinaryData bytes)
+{
+    return ps_span(bytes.data, bytes.len);
+}
+
+#endif

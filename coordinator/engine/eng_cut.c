@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/engine/eng_cut.h"
+
+#include "common/alloc.h"
+#include "coordinator/engine/eng_hello.h"
+#include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_store.h"
+#include "coordinator/plan/cut.h"
+
+enum { CANDIDATES = 2 * CUT_MAX_OBJECTS, LOOK_ON = 200 };
+
+struct choice {
+    struct engine *engine;
+    struct eng_pipeline *pipeline;
+    const struct eng_agent *agent;
+    uint32_t leaf;
+    struct cut cut;
+    struct eng_object *objects;
+    size_t count;
+    size_t skipped; /* in a row: what follows is smaller still, but the list may be long */
+};
+
+/* A chain whose stream another leaf has open waits for that leaf for a moment. */
+static bool
+is_hot_elsewhere(const struct choice *choice, uint64_t bp_id)
+{
+    const struct eng_pipeline *p = choice->pipeline;
+    for (size_t i = 0; i < p->hot_count; i++) {
+        const struct eng_hot *hot = &p->hot[i];
+        if (hot->bp_id == bp_id && hot->until_ms > choice->engine->now_ms) {
+            return hot->agent != choice->agent || hot->leaf != choice->leaf;
+        }
+    }
+    return false;
+}
+
+static bool
+offer(void *ctx, const struct cat_object *row)
+{
+    struct choice *choice = ctx;
+    if (is_hot_elsewhere(choice, row->id)) {
+        return true;
+    }
+    size_t names = row->key.len + row->version.len + row->resume.len + 64;
+    switch (cut_offer(&choice->cut, row->rest_bytes, names, row->offset > 0)) {
+    case CUT_TAKE: {
+        struct eng_object object;
+        eng_store_copy_object(&object, row);
+        ENG_PUSH(choice->objects, choice->count, object);
+        choice->skipped = 0;
+        /* A chain is alone, and so is what fills the batch by itself. */
+        return row->offset == 0 && choice->cut.bytes < choice->cut.target_bytes;
+    }
+    case CUT_SKIP:
+        return ++choice->skipped < LOOK_ON;
+    case CUT_ENOUGH:
+        return false;
+    }
+    return false;
+}
+
+/* The chain that this leaf has open, if it is still to be had. */
+static void
+offer_hot(struct choice *choice)
+{
+    struct eng_pipeline *p = choice->pipeline;
+    for (size_t i = 0; i < p->hot_count && choice->count == 0; i++) {
+        struct eng_object object;
+        if (p->hot[i].agent != choice->agent || p->hot[i].leaf != choice->leaf ||
+            !eng_store_get_object(choice->engine, p, p->hot[i].bp_id, &object)) {
+            continue;
+        }
+        if (object.state == OBJECT_PENDING && object.row.generation == p->row.generation) {
+            (void)offer(choice, &object.row);
+        }
+        eng_store_end_object(&object);
+    }
+}
+
+static struct eng_batch *
+freeze(struct choice *choice)
+{
+    struct engine *engine = choice->engine;
+    struct eng_pipeline *p = choice->pipeline;
+    struct cat_batch row = {.pipeline_id = p->row.id,
+                            .id = {eng_new_id(engine)},
+                            .generation = p->row.generation,
+                            .spec_rev = p->row.spec_rev,
+                            .state = states_batch_name(BATCH_PENDING),
+                            .ranges = (uint32_t)choice->count,
+                            .bytes = choice->cut.bytes,
+                            .first_object = choice->objects[0].row.key,
+                            .created_ms = engine->wall_ms};
+    struct cat_range *ranges = ps_xcalloc(choice->count, sizeof *ranges);
+    for (size_t i = 0; i < choice->count; i++) {
+        struct eng_object *object = &choice->objects[i];
+        ranges[i] = (struct cat_range){.bp_id = object->row.id,
+                                       .from = object->row.offset,
+                                       .target_bytes = choice->cut.batch_bytes};
+        (void)eng_store_move_object(engine, p, object, OBJECT_ON_CUT);
+        object->row.has_batch = true;
+        object->row.batch = row.id;
+        eng_store_save_object(engine, object);
+    }
+    ENG_TRY(engine, cat_batch_insert, &row, ranges);
+    struct eng_batch *batch = eng_store_add_batch(engine, p, &row, ranges);
+    p->row.batches_open++;
+    p->row.next_batch_number++;
+    p->dirty = true;
+    ps_free(ranges);
+    return batch;
+}
+
+struct eng_batch *
+eng_cut(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, uint32_t leaf)
+{
+    struct choice choice = {.engine = engine, .pipeline = p, .agent = agent, .leaf = leaf};
+    uint32_t leaves = eng_hello_online_leaves(engine);
+    int64_t most = spec_int(p->spec, "limits.max_leaves");
+    if (most > 0 && leaves > (uint32_t)most) {
+        leaves = (uint32_t)most;
+    }
+    cut_init(&choice.cut, spec_bytes(p->spec, "limits.batch_bytes"), p->row.bytes_pending, leaves);
+    offer_hot(&choice);
+    if (choice.count == 0) {
+        ENG_TRY(engine, cat_object_pending, p->row.id, p->row.generation, CANDIDATES, offer,
+                &choice);
+    }
+    struct eng_batch *batch = choice.count > 0 ? freeze(&choice) : NULL;
+    for (size_t i = 0; i < choice.count; i++) {
+        eng_store_end_object(&choice.objects[i]);
+    }
+    ps_free(choice.objects);
+    return batch;
+}

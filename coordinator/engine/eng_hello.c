@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/engine/eng_hello.h"
+
+#include <stdio.h>
+
+#include "common/alloc.h"
+#include "common/log.h"
+#include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_store.h"
+#include "coordinator/engine/eng_sync.h"
+#include "coordinator/engine/eng_task.h"
+
+enum { PROTOCOL = 1, NAME_MOST_BYTES = 200, LEAVES_MOST = 1024, HOST_TOKEN_MOST_BYTES = 256 };
+
+struct eng_agent *
+eng_hello_find(struct engine *engine, const char *name)
+{
+    PS_LIST_FOR (at, &engine->agents) {
+        struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
+        if (strcmp(agent->name, name) == 0) {
+            return agent;
+        }
+    }
+    return NULL;
+}
+
+struct eng_agent *
+eng_hello_add(struct engine *engine, const char *name)
+{
+    struct eng_agent *agent = ps_xcalloc(1, sizeof *agent);
+    ps_list_init(&agent->leases);
+    agent->name = ps_xstrdup(name);
+    agent->version = ps_xstrdup("");
+    agent->seen_mono_ms = engine->now_ms;
+    ps_list_push_back(&engine->agents, &agent->link);
+    return agent;
+}
+
+void
+eng_hello_free(struct eng_agent *agent)
+{
+    ps_list_remove(&agent->link);
+    if (agent->sync != NULL) {
+        msg_free(&agent->sync->base);
+    }
+    if (agent->answer != NULL) {
+        msg_free(&agent->answer->base);
+    }
+    eng_set_span(&agent->host_token, ps_span(NULL, 0));
+    ps_free(agent->cancels);
+    ps_free(agent->wants);
+    ps_free(agent->version);
+    ps_free(agent->name);
+    ps_free(agent);
+}
+
+void
+eng_hello_save(struct engine *engine, struct eng_agent *agent)
+{
+    struct cat_agent row = {.name = agent->name,
+                            .incarnation = agent->incarnation,
+                            .state = agent->state == ENG_AGENT_ONLINE ? "online" : "gone",
+                            .version = agent->version,
+                            .leaves = agent->leaves,
+                            .pid = agent->pid,
+                            .host_token = agent->host_token,
+                            .hello_ms = agent->hello_ms};
+    ENG_TRY(engine, cat_agent_save, &row);
+}
+
+uint32_t
+eng_hello_online_leaves(const struct engine *engine)
+{
+    uint32_t leaves = 0;
+    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&engine->agents) {
+        const struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
+        leaves += agent->state == ENG_AGENT_ONLINE ? agent->leaves : 0;
+    }
+    return leaves;
+}
+
+void
+eng_hello_end_life(struct engine *engine, struct eng_agent *agent)
+{
+    PS_LIST_FOR (at, &agent->leases) {
+        struct eng_batch *batch = PS_CONTAINER(at, struct eng_batch, lease_link);
+        if (!eng_store_move_batch(engine, &batch, BATCH_ON_GIVEN_BACK)) {
+            /* A tombstone under way: its batch stays to be settled. */
+            eng_store_unlease(batch);
+            eng_store_save_batch(engine, batch);
+        }
+    }
+    eng_task_take_back(engine, agent);
+}
+
+static bool
+was_here(const struct eng_agent *agent, struct incarnation incarnation)
+{
+    for (size_t i = 0; i < ENG_OLD_INCARNATIONS; i++) {
+        if (ps_id_eq(agent->old[i].id, incarnation.id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* commit_seq never starts again, so either number being higher means a catalog from before. */
+static void
+look_at_seen(struct engine *engine, const Penstock__Origin *origin)
+{
+    struct cat_stamp ours = catalog_stamp(engine->env.catalog);
+    const Penstock__Stamp *seen = origin->seen;
+    bool higher = seen->cluster_epoch > ours.cluster_epoch || seen->commit_seq > ours.commit_seq;
+    bool new_to_us = seen->cluster_epoch > engine->behind.cluster_epoch ||
+                     seen->commit_seq > engine->behind.commit_seq;
+    if (higher && new_to_us) {
+        engine->behind = (struct cat_stamp){.cluster_epoch = seen->cluster_epoch,
+                                            .commit_seq = seen->commit_seq};
+        snprintf(engine->behind_agent, sizeof engine->behind_agent, "%s", origin->agent);
+        log_error("catalog.behind",
+                  "agent=%s has seen cluster_epoch=%llu commit_seq=%llu, the catalog has %llu %llu",
+                  engine->behind_agent, (unsigned long long)seen->cluster_epoch,
+                  (unsigned long long)seen->commit_seq, (unsigned long long)ours.cluster_epoch,
+                  (unsigned long long)ours.commit_seq);
+    }
+}
+
+bool
+eng_hello_behind(const struct engine *engine)
+{
+    struct cat_stamp ours = catalog_stamp(engine->env.catalog);
+    return engine->behind.cluster_epoch > ours.cluster_epoch ||
+           engine->behind.commit_seq > ours.commit_seq;
+}
+
+enum eng_who
+eng_hello_who(struct engine *engine, const Penstock__Origin *origin, struct eng_agent **out)
+{
+    *out = NULL;
+    struct incarnation incarnation;
+    struct eng_agent *agent = eng_hello_find(engine, origin->agent);
+    if (agent == NULL || !ps_id_from_span(eng_span(origin->incarnation), &incarnation.id)) {
+        return ENG_WHO_UNKNOWN;
+    }
+    if (!ps_id_eq(agent->incarnation.id, incarnation.id)) {
+        return was_here(agent, incarnation) ? ENG_WHO_STALE : ENG_WHO_UNKNOWN;
+    }
+    look_at_seen(engine, origin);
+    agent->seen_mono_ms = engine->now_ms;
+    agent->seen_wall_ms = engine->wall_ms;
+    if (agent->state == ENG_AGENT_GONE) {
+        agent->state = ENG_AGENT_ONLINE;
+        eng_hello_save(engine, agent);
+        eng_event(engine, NULL, "agent.online", agent->name, "heard of again");
+    }
+    *out = agent;
+    return ENG_WHO_OK;
+}
+
+static void
+answer(struct engine *engine, const struct engine_request *request, Penstock__Answer value,
+       const char *text)
+{
+    Penstock__HelloReply *reply = ENG_NEW(Penstock__HelloReply, PENSTOCK__HELLO_REPLY__INIT);
+    reply->answer = value;
+    reply->text = eng_out_text(text);
+    if (value == PENSTOCK__ANSWER__ANSWER_OK) {
+        reply->has_protocol = reply->has_heartbeat_ms = reply->has_lease_ms = true;
+        reply->has_self_stop_ms = reply->has_leaf_silence_ms = true;
+        reply->protocol = PROTOCOL;
+        reply->heartbeat_ms = engine->config.heartbeat_ms;
+        reply->lease_ms = engine->config.lease_ms;
+        reply->self_stop_ms = engine->config.self_stop_ms;
+        reply->leaf_silence_ms = engine->config.leaf_silence_ms;
+    }
+    eng_out_reply(engine, request, MSG_HELLO_REPLY, &reply->base);
+}
+
+/* NULL: fine. */
+static const char *
+what_is_wrong(const Penstock__Hello *hello)
+{
+    if (hello->protocol_min > PROTOCOL || hello->protocol_max < PROTOCOL) {
+        return "no common protocol version: this coordinator speaks 1";
+    }
+    if (hello->origin->agent[0] == '\0' || strlen(hello->origin->agent) > NAME_MOST_BYTES) {
+        return "an agent's name has 1 to 200 bytes";
+    }
+    if (hello->origin->incarnation.len != PS_ID_BYTES) {
+        return "an incarnation has 16 bytes";
+    }
+    if (hello->leaves > LEAVES_MOST) {
+        return "an agent has at most 1024 leaves";
+    }
+    if (hello->host_token.len > HOST_TOKEN_MOST_BYTES) {
+        return "a host token has at most 256 bytes";
+    }
+    return NULL;
+}
+
+static void
+begin_life(struct engine *engine, struct eng_agent *agent, const Penstock__Hello *hello,
+           struct incarnation incarnation)
+{
+    if (!ps_id_is_zero(agent->incarnation.id)) {
+        agent->old[agent->old_next++ % ENG_OLD_INCARNATIONS] = agent->incarnation;
+    }
+    eng_hello_end_life(engine, agent);
+    eng_sync_unpark(engine, agent, PENSTOCK__ANSWER__ANSWER_STALE);
+    if (agent->sync != NULL) {
+        msg_free(&agent->sync->base);
+        agent->sync = NULL;
+    }
+    agent->sync_seq = 0;
+    agent->cancel_count = 0;
+    agent->draining = false;
+    agent->incarnation = incarnation;
+    ps_free(agent->version);
+    agent->version = ps_xstrdup(hello->version);
+    agent->leaves = hello->leaves;
+    agent->pid = hello->has_pid ? hello->pid : 0;
+    eng_set_span(&agent->host_token, eng_span(hello->host_token));
+    agent->hello_ms = engine->wall_ms;
+    agent->state = ENG_AGENT_ONLINE;
+    eng_hello_save(engine, agent);
+    eng_event(engine, NULL, "agent.online", agent->name, "version %s, %u leaves", agent->version,
+              agent->leaves);
+    log_info("agent.online", "name=%s version=%s leaves=%u", agent->name, agent->version,
+             agent->leaves);
+}
+
+void
+eng_hello(struct engine *engine, const struct engine_request *request, const Penstock__Hello *hello)
+{
+    const char *wrong = what_is_wrong(hello);
+    struct incarnation incarnation;
+    if (wrong != NULL || !ps_id_from_span(eng_span(hello->origin->incarnation), &incarnation.id)) {
+        answer(engine, request, PENSTOCK__ANSWER__ANSWER_REFUSED, wrong);
+        return;
+    }
+    struct eng_agent *agent = eng_hello_find(engine, hello->origin->agent);
+    if (agent != NULL && was_here(agent, incarnation)) {
+        answer(engine, request, PENSTOCK__ANSWER__ANSWER_STALE,
+               "a newer agent of this name has said hello");
+        return;
+    }
+    if (agent == NULL) {
+        agent = eng_hello_add(engine, hello->origin->agent);
+    }
+    if (!ps_id_eq(agent->incarnation.id, incarnation.id)) {
+        begin_life(engine, agent, hello, incarnation);
+    }
+    (void)eng_hello_who(engine, hello->origin, &agent);
+    answer(engine, request, PENSTOCK__ANSWER__ANSWER_OK, NULL);
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/engine/eng_pipeline.h"
+
+#include "common/alloc.h"
+#include "coordinator/engine/eng_grant.h"
+#include "coordinator/engine/eng_hello.h"
+#include "coordinator/engine/eng_store.h"
+#include "coordinator/engine/eng_task.h"
+
+static bool
+is_continuous(const struct eng_pipeline *p)
+{
+    return spec_is(p->spec, "source.discover.mode", "continuous");
+}
+
+static void
+need_task(struct engine *engine, struct eng_pipeline *p, Penstock__TaskKind kind)
+{
+    if (eng_task_find(engine, p, kind) != NULL) {
+        return;
+    }
+    struct eng_task *task = eng_task_add(engine, p, kind);
+    if (kind == PENSTOCK__TASK_KIND__TASK_PREPARE) {
+        eng_task_set_objects(engine, task);
+    } else if (kind == PENSTOCK__TASK_KIND__TASK_DISCOVER) {
+        task->limit = ENG_TASK_LIMIT;
+    }
+}
+
+/* Looks again when the interval is over. */
+static void
+discover(struct engine *engine, struct eng_pipeline *p)
+{
+    if (p->row.discovery_complete && is_continuous(p) && engine->now_ms >= p->next_discover_ms) {
+        p->row.discovery_complete = false;
+        p->dirty = true;
+    }
+    if (!p->row.discovery_complete) {
+        need_task(engine, p, PENSTOCK__TASK_KIND__TASK_DISCOVER);
+    }
+}
+
+static bool
+has_quarantined(const struct eng_pipeline *p)
+{
+    return p->row.batches_quarantined > 0 || p->row.objects_quarantined > 0;
+}
+
+static void
+stall(struct engine *engine, struct eng_pipeline *p)
+{
+    char *reason = ps_xasprintf("%llu objects are quarantined",
+                                (unsigned long long)p->row.objects_quarantined);
+    (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_STALL, reason);
+    ps_free(reason);
+}
+
+/* True when it is over. */
+static bool
+finish(struct engine *engine, struct eng_pipeline *p)
+{
+    bool stopped_by_failure = eng_grant_held_back(p) && p->leased == 0 && p->cancelling == 0;
+    bool all_done =
+        p->row.discovery_complete && p->row.objects_pending == 0 && p->row.batches_open == 0;
+    if (stopped_by_failure || (all_done && has_quarantined(p) && !is_continuous(p))) {
+        stall(engine, p);
+        return true;
+    }
+    if (all_done && !is_continuous(p)) {
+        (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_FINISH,
+                                      p->row.objects == 0 ? "no objects matched" : NULL);
+        return true;
+    }
+    return false;
+}
+
+static void
+step_preparing(struct engine *engine, struct eng_pipeline *p)
+{
+    if (eng_hello_online_leaves(engine) == 0) {
+        eng_store_say(p, "waits for an agent");
+    } else if (p->row.reason != NULL && strcmp(p->row.reason, "waits for an agent") == 0) {
+        eng_store_say(p, NULL);
+    }
+    if (!p->row.reconciled) {
+        need_task(engine, p, PENSTOCK__TASK_KIND__TASK_RECONCILE);
+        return;
+    }
+    discover(engine, p);
+    bool something = p->row.objects_pending > 0 || p->row.batches_open > 0;
+    if (!something) {
+        (void)finish(engine, p);
+        return;
+    }
+    if (!p->row.prepared && (p->row.discovery_complete || p->row.objects >= ENG_PREPARE_OBJECTS)) {
+        need_task(engine, p, PENSTOCK__TASK_KIND__TASK_PREPARE);
+    }
+    if (p->row.prepared) {
+        (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_PREPARED, NULL);
+    }
+}
+
+static void
+step_running(struct engine *engine, struct eng_pipeline *p)
+{
+    if (eng_grant_over_tolerance(p)) {
+        eng_set_text(&p->row.failure_class, "source");
+        (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_FAIL,
+                                      "tolerance: more records were rejected than "
+                                      "errors.tolerance allows");
+        return;
+    }
+    discover(engine, p);
+    if (finish(engine, p)) {
+        return;
+    }
+    if (p->leased > 0 && p->row.reason != NULL) {
+        eng_store_say(p, NULL);
+    } else if (p->leased == 0 && eng_hello_online_leaves(engine) == 0) {
+        eng_store_say(p, "waits for an agent");
+    }
+}
+
+static void
+step(struct engine *engine, struct eng_pipeline *p)
+{
+    enum pipeline_state before = p->state;
+    switch (p->state) {
+    case PIPELINE_PREPARING:
+        step_preparing(engine, p);
+        break;
+    case PIPELINE_RUNNING:
+        step_running(engine, p);
+        break;
+    case PIPELINE_STOPPING:
+        if (p->leased == 0) {
+            (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_QUIET, NULL);
+        }
+        break;
+    case PIPELINE_CREATED:
+    case PIPELINE_STOPPED:
+    case PIPELINE_COMPLETED:
+    case PIPELINE_STALLED:
+    case PIPELINE_FAILED:
+    case PIPELINE_STATE_COUNT:
+        break;
+    }
+    /* preparing → running → completed in one turn, where there is nothing to wait for */
+    if (p->state != before) {
+        step(engine, p);
+    }
+}
+
+void
+eng_pipeline_step_all(struct engine *engine)
+{
+    PS_LIST_FOR (at, &engine->pipelines) {
+        step(engine, PS_CONTAINER(at, struct eng_pipeline, link));
+    }
+}
+
+int64_t
+eng_pipeline_next_ms(const struct eng_pipeline *p)
+{
+    bool active = p->state == PIPELINE_PREPARING || p->state == PIPELINE_RUNNING;
+    return active && p->row.discovery_complete && is_continuous(p) ? p->next_discover_ms
+                                                                   : INT64_MAX;
+}

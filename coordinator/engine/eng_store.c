@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/engine/eng_store.h"
+
+#include "common/alloc.h"
+#include "common/assert.h"
+#include "common/log.h"
+#include "coordinator/engine/eng_task.h"
+
+/* ---- pipelines */
+struct eng_pipeline *
+eng_store_add_pipeline(struct engine *engine, const struct cat_pipeline *row, struct spec *own_spec)
+{
+    struct eng_pipeline *p = ps_xcalloc(1, sizeof *p);
+    ps_list_init(&p->link);
+    ps_list_init(&p->batches);
+    p->row = *row;
+    p->row.name = ps_xstrdup(row->name);
+    p->row.reason = ps_xstrdup(row->reason);
+    p->row.failure_class = ps_xstrdup(row->failure_class);
+    p->row.spec_json = ps_xstrdup(row->spec_json);
+    p->row.table = ps_xstrdup(row->table);
+    p->row.format_note = ps_xstrdup(row->format_note);
+    p->row.columns = p->row.discover_cursor = p->row.slowest_object = ps_span(NULL, 0);
+    eng_set_span(&p->row.columns, row->columns);
+    eng_set_span(&p->row.discover_cursor, row->discover_cursor);
+    eng_set_span(&p->row.slowest_object, row->slowest_object);
+    int state = PIPELINE_FAILED;
+    if (!states_parse(&states_pipeline, row->state, &state)) {
+        log_error("pipeline.damaged", "name=%s state=%s", row->name, row->state);
+    }
+    p->state = (enum pipeline_state)state;
+    p->row.state = states_pipeline_name(p->state);
+    p->spec = own_spec;
+    ps_list_push_back(&engine->pipelines, &p->link);
+    return p;
+}
+
+static void
+free_batch(struct engine *engine, struct eng_batch *batch)
+{
+    (void)ps_map_take(engine->batches, ps_span(batch->row.id.id.b, PS_ID_BYTES));
+    eng_store_unlease(batch);
+    ps_list_remove(&batch->link);
+    eng_set_text(&batch->row.agent, NULL);
+    eng_set_text(&batch->row.killers, NULL);
+    eng_set_text(&batch->row.code, NULL);
+    eng_set_text(&batch->row.reason, NULL);
+    eng_set_span(&batch->row.first_object, ps_span(NULL, 0));
+    ps_free(batch->ranges);
+    ps_free(batch);
+}
+
+void
+eng_store_drop_pipeline(struct engine *engine, struct eng_pipeline *p)
+{
+    eng_task_end_all(engine, p);
+    PS_LIST_FOR (at, &p->batches) {
+        free_batch(engine, PS_CONTAINER(at, struct eng_batch, link));
+    }
+    ps_list_remove(&p->link);
+    eng_set_text(&p->row.name, NULL);
+    eng_set_text(&p->row.reason, NULL);
+    eng_set_text(&p->row.failure_class, NULL);
+    eng_set_text(&p->row.spec_json, NULL);
+    eng_set_text(&p->row.table, NULL);
+    eng_set_text(&p->row.format_note, NULL);
+    eng_set_span(&p->row.columns, ps_span(NULL, 0));
+    eng_set_span(&p->row.discover_cursor, ps_span(NULL, 0));
+    eng_set_span(&p->row.slowest_object, ps_span(NULL, 0));
+    spec_unref(p->spec);
+    ps_free(p->unseen);
+    ps_free(p->hot);
+    ps_free(p);
+}
+
+struct eng_pipeline *
+eng_store_find_pipeline(struct engine *engine, const char *name)
+{
+    PS_LIST_FOR (at, &engine->pipelines) {
+        struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
+        if (strcmp(p->row.name, name) == 0) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+void
+eng_store_say(struct eng_pipeline *p, const char *reason)
+{
+    bool same = p->row.reason == NULL ? reason == NULL
+                                      : reason != NULL && strcmp(p->row.reason, reason) == 0;
+    if (!same) {
+        eng_set_text(&p->row.reason, reason);
+        p->dirty = true;
+    }
+}
+
+static bool
+is_over(enum pipeline_state state)
+{
+    return state == PIPELINE_STOPPED || state == PIPELINE_COMPLETED || state == PIPELINE_STALLED ||
+           state == PIPELINE_FAILED;
+}
+
+bool
+eng_store_move_pipeline(struct engine *engine, struct eng_pipeline *p, enum pipeline_event event,
+                        const char *reason)
+{
+    const struct fsm_edge *edge = fsm_find(&states_pipeline, (int)p->state, (int)event);
+    if (edge == NULL) {
+        return false;
+    }
+    p->state = (enum pipeline_state)edge->to;
+    p->row.state = states_pipeline_name(p->state);
+    eng_set_text(&p->row.reason, reason);
+    p->row.ended_ms = is_over(p->state) ? engine->wall_ms : 0;
+    p->dirty = true;
+    if (is_over(p->state) || p->state == PIPELINE_STOPPING) {
+        eng_task_end_all(engine, p);
+    }
+    char kind[64];
+    snprintf(kind, sizeof kind, "pipeline.%s", p->row.state);
+    eng_event(engine, p, kind, p->row.name, "%s", reason == NULL ? edge->why : reason);
+    log_info(kind, "name=%s why=\"%s\"", p->row.name, reason == NULL ? edge->why : reason);
+    return true;
+}
+
+void
+eng_store_save_pipelines(struct engine *engine)
+{
+    PS_LIST_FOR (at, &engine->pipelines) {
+        struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
+        if (p->dirty) {
+            p->dirty = false;
+            p->row.revision++;
+            ENG_TRY(engine, cat_pipeline_save, &p->row);
+        }
+    }
+}
+
+/* ---- batches */
+struct eng_batch *
+eng_store_find_batch(struct engine *engine, struct ps_span id)
+{
+    return ps_map_find(engine->batches, id);
+}
+
+static bool
+is_open(enum batch_state state)
+{
+    return state == BATCH_PENDING || state == BATCH_LEASED || state == BATCH_WAITING ||
+           state == BATCH_CANCELLING;
+}
+
+/* The counters that follow from a batch's state. */
+static void
+count_batch(struct eng_pipeline *p, enum batch_state state, int by)
+{
+    uint64_t step = (uint64_t)(int64_t)by;
+    p->row.batches_open += is_open(state) ? step : 0;
+    p->row.batches_quarantined += state == BATCH_QUARANTINED ? step : 0;
+    p->row.batches_loaded += state == BATCH_LOADED ? step : 0;
+    p->waiting += state == BATCH_WAITING ? (uint32_t)by : 0;
+    p->cancelling += state == BATCH_CANCELLING ? (uint32_t)by : 0;
+    p->dirty = true;
+}
+
+struct eng_batch *
+eng_store_add_batch(struct engine *engine, struct eng_pipeline *p, const struct cat_batch *row,
+                    const struct cat_range *ranges)
+{
+    struct eng_batch *batch = ps_xcalloc(1, sizeof *batch);
+    ps_list_init(&batch->link);
+    ps_list_init(&batch->lease_link);
+    batch->pipeline = p;
+    batch->row = *row;
+    batch->row.agent = ps_xstrdup(row->agent);
+    batch->row.killers = ps_xstrdup(row->killers);
+    batch->row.code = ps_xstrdup(row->code);
+    batch->row.reason = ps_xstrdup(row->reason);
+    batch->row.first_object = ps_span(NULL, 0);
+    eng_set_span(&batch->row.first_object, row->first_object);
+    batch->ranges = ps_xcalloc(row->ranges == 0 ? 1 : row->ranges, sizeof *batch->ranges);
+    memcpy(batch->ranges, ranges, row->ranges * sizeof *ranges);
+    int state = BATCH_QUARANTINED;
+    if (!states_parse(&states_batch, row->state, &state)) {
+        log_error("batch.damaged", "state=%s", row->state);
+    }
+    batch->state = (enum batch_state)state;
+    batch->row.state = states_batch_name(batch->state);
+    ps_list_push_back(&p->batches, &batch->link);
+    (void)ps_map_put(engine->batches, ps_span(batch->row.id.id.b, PS_ID_BYTES), batch);
+    return batch;
+}
+
+void
+eng_store_save_batch(struct engine *engine, struct eng_batch *batch)
+{
+    ENG_TRY(engine, cat_batch_save, &batch->row);
+}
+
+bool
+eng_store_move_batch(struct engine *engine, struct eng_batch **slot, enum batch_event event)
+{
+    struct eng_batch *batch = *slot;
+    const struct fsm_edge *edge = fsm_find(&states_batch, (int)batch->state, (int)event);
+    if (edge == NULL) {
+        return false;
+    }
+    struct eng_pipeline *p = batch->pipeline;
+    count_batch(p, batch->state, -1);
+    batch->state = (enum batch_state)edge->to;
+    batch->row.state = states_batch_name(batch->state);
+    count_batch(p, batch->state, 1);
+    if (batch->state != BATCH_LEASED) {
+        eng_store_unlease(batch);
+    }
+    bool final = batch->state == BATCH_LOADED || batch->state == BATCH_CANCELLED;
+    if (final) {
+        batch->row.ended_ms = engine->wall_ms;
+    }
+    eng_store_save_batch(engine, batch);
+    char kind[64];
+    char id[PS_ID_TEXT_BYTES];
+    snprintf(kind, sizeof kind, "batch.%s", batch->row.state);
+    eng_event(engine, p, kind, ps_id_text(batch->row.id.id, id), "%s: epoch %llu, %s/%u%s%s",
+              edge->why, (unsigned long long)batch->row.epoch,
+              batch->row.agent == NULL ? "-" : batch->row.agent, batch->row.leaf,
+              batch->row.reason == NULL ? "" : ": ",
+              batch->row.reason == NULL ? "" : batch->row.reason);
+    if (final) {
+        free_batch(engine, batch);
+        *slot = NULL;
+    }
+    return true;
+}
+
+void
+eng_store_lease(struct engine *engine, struct eng_batch *batch, struct eng_agent *agent,
+                uint32_t leaf)
+{
+    eng_store_unlease(batch);
+    batch->holder = agent;
+    batch->row.leased = true;
+    batch->row.leaf = leaf;
+    batch->row.incarnation = agent->incarnation;
+    eng_set_text(&batch->row.agent, agent->name);
+    batch->lease_until_ms = engine->now_ms + engine->config.lease_ms;
+    batch->listed_seq = agent->sync_seq;
+    batch->resend = false;
+    ps_list_push_back(&agent->leases, &batch->lease_link);
+    batch->pipeline->leased++;
+}
+
+void
+eng_store_unlease(struct eng_batch *batch)
+{
+    if (batch->holder != NULL) {
+        PS_ASSERT(batch->pipeline->leased > 0);
+        batch->pipeline->leased--;
+        ps_list_remove(&batch->lease_link);
+        batch->holder = NULL;
+    }
+    batch->row.leased = false;
+    batch->resend = false;
+}
+
+static bool
+take_settled(void *ctx, const struct cat_batch *row)
+{
+    *(uint64_t *)ctx = row->epoch;
+    return false;
+}
+
+bool
+eng_store_find_settled(struct engine *engine, struct ps_span id, uint64_t *out_epoch)
+{
+    struct batch_id batch;
+    if (!ps_id_from_span(id, &batch.id)) {
+        return false;
+    }
+    PS_LIST_FOR (at, &engine->pipelines) {
+        struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
+        bool found = false;
+        if (ENG_TRY(engine, cat_batch_get, p->row.id, batch, take_settled, out_epoch, &found) &&
+            found) {
+            return true;
+        }
+    }
+    return false;
+}
