@@ -108,9 +108,6 @@ describe_text(const json_t *pipeline, const json_t *events, struct ps_buf *out)
     }
     json_array_foreach((json_t *)(uintptr_t)events, index, event)
     {
-        if (index + SHOWN_EVENTS < count) {
-            continue;
-        }
         ps_buf_xprintf(out, "  %s  ", cli_json_str(event, "at"));
         cli_text_safe(out, cli_json_str(event, "kind"));
         ps_buf_xprintf(out, " ");
@@ -140,8 +137,8 @@ cli_run_describe(const struct cli_args *args)
     if (code == CLI_EXIT_OK && (form == CLI_FORM_JSON || form == CLI_FORM_YAML)) {
         code = cli_out_doc(pipeline, form) ? CLI_EXIT_OK : CLI_EXIT_FAILED;
     } else if (code == CLI_EXIT_OK) {
-        char *query = ps_xasprintf("pipeline=%s", args->words[0]);
-        struct cli_list list = {.path = "/v1/events", .query = query, .limit = 0};
+        char *query = ps_xasprintf("pipeline=%s&last=%d", args->words[0], SHOWN_EVENTS);
+        struct cli_list list = {.path = "/v1/events", .query = query, .limit = SHOWN_EVENTS};
         struct ps_buf text = PS_BUF_INIT;
         code = cli_connection_list(&connection, &list, &events, &more);
         describe_text(pipeline, events, &text);

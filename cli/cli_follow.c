@@ -212,7 +212,7 @@ take_signals(struct follower *f)
         f->result->interrupted = true;
         f->stop_wanted = true;
         cli_screen_clear(&f->screen);
-        cli_say("stopping: what is being committed is finished; Ctrl-C again kills at once");
+        cli_say("stopping once what is being committed is done; Ctrl-C again kills at once");
     }
     if (child && f->options->local != NULL &&
         cli_local_check(f->options->local, &f->result->err) != PS_OK) {

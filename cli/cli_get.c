@@ -168,11 +168,11 @@ leaves_of(const json_t *agents)
     return leaves;
 }
 
-/* Only the item with that name; the list itself where name is NULL. Steals items. */
+/* Only items whose key has that value; all where it is NULL. Steals items. */
 static json_t *
-only_named(json_t *items, const char *name)
+only_with(json_t *items, const char *key, const char *value)
 {
-    if (name == NULL) {
+    if (value == NULL) {
         return items;
     }
     json_t *found = json_array();
@@ -180,7 +180,7 @@ only_named(json_t *items, const char *name)
     json_t *item;
     json_array_foreach(items, index, item)
     {
-        if (strcmp(cli_json_str(item, "name"), name) == 0) {
+        if (strcmp(cli_json_str(item, key), value) == 0) {
             json_array_append(found, item);
         }
     }
@@ -239,6 +239,15 @@ struct wanted {
     uint64_t limit;
 };
 
+/* The newest are what a person wants to see. */
+static char *
+events_query(const struct wanted *wanted)
+{
+    return ps_xasprintf(
+        "last=%llu%s%s", (unsigned long long)(wanted->limit == 0 ? INT32_MAX : wanted->limit),
+        wanted->name != NULL ? "&pipeline=" : "", wanted->name != NULL ? wanted->name : "");
+}
+
 static int
 fetch(struct cli_connection *connection, const struct wanted *wanted, json_t **out, bool *out_more)
 {
@@ -254,10 +263,8 @@ fetch(struct cli_connection *connection, const struct wanted *wanted, json_t **o
         }
         query = wanted->only != NULL ? ps_xasprintf("state=%s", wanted->only) : ps_xstrdup("");
     } else {
-        bool events = strcmp(wanted->resource, "events") == 0;
         path = ps_xasprintf("/v1/%s", wanted->resource);
-        query = events && wanted->name != NULL ? ps_xasprintf("pipeline=%s", wanted->name)
-                                               : ps_xstrdup("");
+        query = strcmp(wanted->resource, "events") == 0 ? events_query(wanted) : ps_xstrdup("");
     }
     if (code == CLI_EXIT_OK && strcmp(wanted->resource, "agents") == 0) {
         /* All agents come on one page. */
@@ -304,7 +311,8 @@ get(const struct cli_args *args, const struct wanted *wanted)
     }
     if (code == CLI_EXIT_OK && strcmp(wanted->resource, "events") != 0 &&
         strncmp(wanted->resource, "batch", 5) != 0) {
-        items = only_named(items, wanted->name);
+        items = only_with(items, "name", wanted->name);
+        items = only_with(items, "state", wanted->only);
         if (wanted->name != NULL && json_array_size(items) == 0) {
             cli_complain("there is no %.*s called %s", (int)strlen(wanted->resource) - 1,
                          wanted->resource, wanted->name);

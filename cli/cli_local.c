@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -337,6 +338,12 @@ start(struct cli_local *local, const struct cli_local_options *options, struct p
     }
     if (status != PS_OK) {
         return status;
+    }
+    /* What is meant for a cluster's programs is not meant for these. */
+    static const char *const not_ours[] = {"PENSTOCK_CONFIG", "PENSTOCK_ROOT",
+                                           "PENSTOCK_COORDINATOR", "PENSTOCK_LOG_FORMAT"};
+    for (size_t i = 0; i < sizeof not_ours / sizeof not_ours[0]; i++) {
+        (void)unsetenv(not_ours[i]);
     }
     arguments_of_coordinator(local);
     status = spawn(local, &local->coordinator, err);

@@ -169,3 +169,22 @@ catalog_reader_events(struct catalog_reader *reader, const char *pipeline, uint6
     pthread_mutex_unlock(&reader->mutex);
     return status;
 }
+
+enum ps_status
+catalog_reader_event_before_last(struct catalog_reader *reader, const char *pipeline,
+                                 uint32_t count, uint64_t *out_id, struct ps_error *err)
+{
+    sqlite3_stmt *stmt = reader->reads[READ_EVENT_BEFORE_LAST];
+    bool row = false;
+    pthread_mutex_lock(&reader->mutex);
+    enum ps_status status = SQL_BIND(stmt, err, sql_text(pipeline), sql_int(count));
+    if (status == PS_OK) {
+        status = sql_step(stmt, &row, err);
+    }
+    if (status == PS_OK) {
+        *out_id = row ? (uint64_t)sql_column_int(stmt, 0) : 0;
+    }
+    sql_reset(stmt);
+    pthread_mutex_unlock(&reader->mutex);
+    return status;
+}

@@ -57,4 +57,10 @@ PS_MUSTCHECK enum ps_status catalog_reader_events(struct catalog_reader *reader,
                                                   uint32_t limit, cat_event_fn each, void *ctx,
                                                   struct ps_error *err);
 
+/* The id after which the newest `count` events come; 0 when there are no more than these. */
+PS_MUSTCHECK enum ps_status catalog_reader_event_before_last(struct catalog_reader *reader,
+                                                             const char *pipeline, uint32_t count,
+                                                             uint64_t *out_id,
+                                                             struct ps_error *err);
+
 #endif

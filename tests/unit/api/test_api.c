@@ -317,6 +317,7 @@ Test(api, routes)
     expect(&door, "GET /v1/agents", "200 \"items\":[]");
     expect(&door, "GET /v1/events?after=1&limit=1", "200 \"id\":\"2\"");
     expect(&door, "GET /v1/events?pipeline=gamma", "200 \"pipeline\":\"gamma\"");
+    expect(&door, "GET /v1/events?last=1", "200 \"items\":[{\"id\":\"3\"");
     expect(&door, "GET /v1/pipelines/alpha/batches", "200 \"items\":[]");
     api_set_ready(door.api, "the catalog is being read");
     expect(&door, "GET /readyz", "503 the catalog is being read");
