@@ -12,8 +12,7 @@
 struct extract {
     struct leaf_core *core;
     struct leaf_doc *doc; /* of source and stream */
-    const struct source_ops *ops;
-    struct source *source;
+    struct leaf_source source;
     struct leaf_stream *stream; /* where the last chain stands; NULL = none */
 };
 
@@ -22,9 +21,9 @@ drop_source(struct extract *extract)
 {
     leaf_stream_close(extract->stream);
     extract->stream = NULL;
-    if (extract->source != NULL) {
-        extract->ops->close(extract->source);
-        extract->source = NULL;
+    if (extract->source.source != NULL) {
+        extract->source.ops->close(extract->source.source);
+        extract->source.source = NULL;
     }
     leaf_doc_unref(extract->core->docs, extract->doc);
     extract->doc = NULL;
@@ -37,12 +36,12 @@ need_source(struct extract *extract, struct leaf_job *job, struct ps_error *err)
         return PS_OK;
     }
     drop_source(extract);
-    extract->ops = source_find(spec_str(job->doc->spec, "source.url"), err);
-    if (extract->ops == NULL) {
+    extract->source.ops = source_find(spec_str(job->doc->spec, "source.url"), err);
+    if (extract->source.ops == NULL) {
         return err->status;
     }
-    enum ps_status status =
-        extract->ops->open(job->doc->spec, &extract->core->source_env, &extract->source, err);
+    enum ps_status status = extract->source.ops->open(job->doc->spec, &extract->core->source_env,
+                                                      &extract->source.source, err);
     if (status == PS_OK) {
         extract->doc = leaf_doc_ref(extract->core->docs, job->doc);
     }
@@ -59,8 +58,8 @@ read_range(struct extract *extract, struct leaf_job *job, size_t index, struct p
         extract->stream = NULL;
     }
     if (extract->stream == NULL) {
-        status = leaf_stream_open(extract->core, extract->ops, extract->source, job, index,
-                                  &extract->stream, err);
+        status =
+            leaf_stream_open(extract->core, &extract->source, job, index, &extract->stream, err);
     }
     if (status == PS_OK) {
         status = leaf_stream_read_range(extract->stream, job, index, err);

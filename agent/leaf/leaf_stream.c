@@ -112,14 +112,14 @@ enter_at(struct leaf_stream *stream, const struct spec *spec, uint64_t from, str
 }
 
 enum ps_status
-leaf_stream_open(struct leaf_core *core, const struct source_ops *ops, struct source *source,
-                 struct leaf_job *job, size_t index, struct leaf_stream **out, struct ps_error *err)
+leaf_stream_open(struct leaf_core *core, const struct leaf_source *source, struct leaf_job *job,
+                 size_t index, struct leaf_stream **out, struct ps_error *err)
 {
     const struct spec *spec = job->doc->spec;
     const Penstock__Range *range = job->message->grant->batch->ranges[index];
     struct leaf_stream *stream = ps_xcalloc(1, sizeof *stream);
     stream->core = core;
-    stream->ops = ops;
+    stream->ops = source->ops;
     stream->bp = job->ranges[index].bp;
     stream->doc = job->doc;
     stream->job = job;
@@ -131,8 +131,8 @@ leaf_stream_open(struct leaf_core *core, const struct source_ops *ops, struct so
         status = ps_fail(err, PS_FULL, "out of memory for a window of %d bytes", WINDOW_BYTES);
         goto out;
     }
-    status = ops->open_object(source, job->ranges[index].key, job->ranges[index].version,
-                              &stream->reader, err);
+    status = source->ops->open_object(source->source, job->ranges[index].key,
+                                      job->ranges[index].version, &stream->reader, err);
     if (status != PS_OK) {
         goto out;
     }
@@ -433,29 +433,30 @@ pull_head(void *ctx, uint8_t *out, size_t cap, size_t *out_n, struct ps_error *e
 }
 
 enum ps_status
-leaf_stream_head(const struct spec *spec, const struct source_ops *ops, struct source *source,
-                 struct ps_span key, struct ps_span version, struct ps_buf *out, size_t cap,
-                 bool *out_whole, struct ps_error *err)
+leaf_stream_head(const struct spec *spec, const struct leaf_source *source,
+                 const struct leaf_head *head, struct ps_buf *out, bool *out_whole,
+                 struct ps_error *err)
 {
-    struct head_pull pull = {.ops = ops};
+    struct head_pull pull = {.ops = source->ops};
     struct unwrap_limits limits = limits_of(spec);
     struct unwrap *unwrap = NULL;
     size_t got = 1;
-    enum ps_status status = ops->open_object(source, key, version, &pull.reader, err);
+    enum ps_status status =
+        source->ops->open_object(source->source, head->key, head->version, &pull.reader, err);
     if (status == PS_OK) {
         status = unwrap_open(spec_str(spec, "format.compression"), pull_head, &pull, &limits,
                              &unwrap, err);
     }
-    while (status == PS_OK && got > 0 && out->len < cap) {
+    while (status == PS_OK && got > 0 && out->len < head->cap) {
         status = ps_buf_reserve(out, SKIP_BYTES, err);
         if (status == PS_OK) {
-            size_t room = cap - out->len < SKIP_BYTES ? cap - out->len : SKIP_BYTES;
+            size_t room = head->cap - out->len < SKIP_BYTES ? head->cap - out->len : SKIP_BYTES;
             status = unwrap_read(unwrap, out->ptr + out->len, room, &got, err);
             out->len += status == PS_OK ? got : 0;
         }
     }
     *out_whole = got == 0;
     unwrap_close(unwrap);
-    ops->close_object(pull.reader);
+    source->ops->close_object(pull.reader);
     return status;
 }

@@ -13,9 +13,15 @@
 
 struct leaf_stream;
 
+/* A driver and its state for one pipeline. */
+struct leaf_source {
+    const struct source_ops *ops;
+    struct source *source; /* NULL = not open */
+};
+
 /* Opens the object of job's range `index` at the range's start. */
-PS_MUSTCHECK enum ps_status leaf_stream_open(struct leaf_core *core, const struct source_ops *ops,
-                                             struct source *source, struct leaf_job *job,
+PS_MUSTCHECK enum ps_status leaf_stream_open(struct leaf_core *core,
+                                             const struct leaf_source *source, struct leaf_job *job,
                                              size_t index, struct leaf_stream **out,
                                              struct ps_error *err);
 /* True when the stream stands exactly where job's range `index` begins. */
@@ -27,11 +33,16 @@ PS_MUSTCHECK enum ps_status leaf_stream_read_range(struct leaf_stream *stream, s
                                                    size_t index, struct ps_error *err);
 void leaf_stream_close(struct leaf_stream *stream); /* NULL is fine */
 
-/* First bytes of an object, unwrapped, for samples: at most cap of them. *out_whole: that was all.
- */
-PS_MUSTCHECK enum ps_status leaf_stream_head(const struct spec *spec, const struct source_ops *ops,
-                                             struct source *source, struct ps_span key,
-                                             struct ps_span version, struct ps_buf *out, size_t cap,
+/* First bytes of an object, unwrapped, for samples: at most cap of them, appended to out.
+ * *out_whole: that was all. */
+struct leaf_head {
+    struct ps_span key;
+    struct ps_span version;
+    size_t cap;
+};
+PS_MUSTCHECK enum ps_status leaf_stream_head(const struct spec *spec,
+                                             const struct leaf_source *source,
+                                             const struct leaf_head *head, struct ps_buf *out,
                                              bool *out_whole, struct ps_error *err);
 
 #endif

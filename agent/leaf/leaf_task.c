@@ -156,8 +156,8 @@ send_discovered(struct work *work, struct page *page, struct ps_span cursor, boo
 }
 
 static enum ps_status
-list_pages(struct work *work, const struct source_ops *ops, struct source *source,
-           struct page *page, struct ps_error *err)
+list_pages(struct work *work, const struct leaf_source *source, struct page *page,
+           struct ps_error *err)
 {
     struct ps_buf cursor = PS_BUF_INIT;
     ps_buf_xappend(&cursor, work->task->cursor.data, work->task->cursor.len);
@@ -167,8 +167,8 @@ list_pages(struct work *work, const struct source_ops *ops, struct source *sourc
         uint64_t unsettled = 0;
         page->count = 0;
         ps_buf_clear(&page->bytes);
-        status = ops->discover(source, ps_buf_span(&cursor), PAGE_OBJECTS, on_found, page, &last,
-                               &unsettled, err);
+        status = source->ops->discover(source->source, ps_buf_span(&cursor), PAGE_OBJECTS, on_found,
+                                       page, &last, &unsettled, err);
         if (status == PS_FULL && page->count > 0) {
             status = PS_OK;
             last = false;
@@ -187,33 +187,31 @@ list_pages(struct work *work, const struct source_ops *ops, struct source *sourc
 }
 
 static enum ps_status
-open_source(struct work *work, const struct source_ops **out_ops, struct source **out,
-            struct ps_error *err)
+open_source(struct work *work, struct leaf_source *out, struct ps_error *err)
 {
-    *out_ops = source_find(spec_str(work->doc->spec, "source.url"), err);
-    if (*out_ops == NULL) {
+    out->ops = source_find(spec_str(work->doc->spec, "source.url"), err);
+    if (out->ops == NULL) {
         return err->status;
     }
-    return (*out_ops)->open(work->doc->spec, &work->core->source_env, out, err);
+    return out->ops->open(work->doc->spec, &work->core->source_env, &out->source, err);
 }
 
 static enum ps_status
 do_discover(struct work *work, struct ps_error *err)
 {
-    const struct source_ops *ops = NULL;
-    struct source *source = NULL;
-    enum ps_status status = open_source(work, &ops, &source, err);
+    struct leaf_source source = {0};
+    enum ps_status status = open_source(work, &source, err);
     if (status != PS_OK) {
         return status;
     }
     struct page *page = ps_xcalloc(1, sizeof *page);
     status = ps_buf_reserve(&page->bytes, PAGE_BYTES, err);
     if (status == PS_OK) {
-        status = list_pages(work, ops, source, page, err);
+        status = list_pages(work, &source, page, err);
     }
     ps_buf_fini(&page->bytes);
     ps_free(page);
-    ops->close(source);
+    source.ops->close(source.source);
     return status;
 }
 
@@ -222,20 +220,21 @@ do_discover(struct work *work, struct ps_error *err)
 static enum ps_status
 infer_objects(struct work *work, struct infer *infer, struct ps_error *err)
 {
-    const struct source_ops *ops = NULL;
-    struct source *source = NULL;
+    struct leaf_source source = {0};
     struct ps_buf head = PS_BUF_INIT;
-    enum ps_status status = open_source(work, &ops, &source, err);
+    enum ps_status status = open_source(work, &source, err);
     for (size_t i = 0; status == PS_OK && i < work->task->n_objects && !should_stop(work); i++) {
         const Penstock__ObjectRef *ref = work->task->objects[i];
-        struct ps_span key = ps_span(ref->key.data, ref->key.len);
+        struct leaf_head what = {
+            .key = ps_span(ref->key.data, ref->key.len),
+            .version = ps_span(ref->version.data, ref->version.len),
+            .cap = SAMPLE_BYTES,
+        };
         char name[256];
         bool whole = false;
-        log_quote(key, name, sizeof name);
+        log_quote(what.key, name, sizeof name);
         ps_buf_clear(&head);
-        status = leaf_stream_head(work->doc->spec, ops, source, key,
-                                  ps_span(ref->version.data, ref->version.len), &head, SAMPLE_BYTES,
-                                  &whole, err);
+        status = leaf_stream_head(work->doc->spec, &source, &what, &head, &whole, err);
         if (status == PS_OK) {
             status = infer_add(infer, name, ps_buf_span(&head), whole, err);
         } else if (status == PS_BADDATA || status == PS_REFUSED) {
@@ -246,8 +245,8 @@ infer_objects(struct work *work, struct infer *infer, struct ps_error *err)
         }
     }
     ps_buf_fini(&head);
-    if (source != NULL) {
-        ops->close(source);
+    if (source.source != NULL) {
+        source.ops->close(source.source);
     }
     return status;
 }
