@@ -31,7 +31,7 @@ api_call_new(struct api *api, struct MHD_Connection *connection)
         call->next->prev = call;
     }
     api->calls = call;
-    api->call_count++;
+    api->connected++;
     pthread_mutex_unlock(&api->lock);
     return call;
 }
@@ -48,8 +48,17 @@ unlink_call(struct api_call *call)
     } else {
         api->calls = call->next;
     }
-    api->call_count--;
+}
+
+void
+api_call_disconnect(struct api_call *call)
+{
+    struct api *api = call->api;
+    pthread_mutex_lock(&api->lock);
+    api->connected--;
     pthread_cond_signal(&api->call_left);
+    pthread_mutex_unlock(&api->lock);
+    api_call_release(call);
 }
 
 void

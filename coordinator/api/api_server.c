@@ -81,7 +81,7 @@ on_completed(void *ctx, struct MHD_Connection *connection, void **slot,
     (void)why;
     if (call != NULL) {
         *slot = NULL;
-        api_call_release(call);
+        api_call_disconnect(call);
     }
 }
 
@@ -141,7 +141,7 @@ api_set_ready(struct api *api, const char *why_not)
     atomic_store(&api->why_not_ready, why_not);
 }
 
-/* Until all calls are answered and gone, or CLOSE_WAIT_MS is over. */
+/* Until all answers have gone out, or CLOSE_WAIT_MS is over. */
 static void
 wait_for_calls(struct api *api)
 {
@@ -150,7 +150,7 @@ wait_for_calls(struct api *api)
     until.tv_sec += CLOSE_WAIT_MS / 1000;
     pthread_mutex_lock(&api->lock);
     int code = 0;
-    while (api->call_count > 0 && code == 0) {
+    while (api->connected > 0 && code == 0) {
         code = pthread_cond_timedwait(&api->call_left, &api->lock, &until);
     }
     pthread_mutex_unlock(&api->lock);

@@ -58,10 +58,12 @@ struct api {
     pthread_cond_t call_left;
     bool closing;
     struct api_call *calls;
-    size_t call_count;
+    size_t connected; /* calls whose connection has not had its answer */
 };
 
 struct api_call *api_call_new(struct api *api, struct MHD_Connection *connection);
+/* The connection is done with it: drops that holder. */
+void api_call_disconnect(struct api_call *call);
 /* Drops one holder. */
 void api_call_release(struct api_call *call);
 /* Name, parameters and the rest of the header; false: answered with what is wrong. */
