@@ -69,10 +69,8 @@ run_leaf(const struct config *config)
     };
     leaf.root_count = config_list(config, "root", &leaf.roots);
     setup_log(config);
+    /* Should it be dead already, its end of our socket is closed, which ends us as well. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == 1) {
-        return 1; /* our agent died before we could ask to die with it */
-    }
     limit_memory(leaf.budget_bytes);
     return leaf_main(&leaf);
 }
@@ -89,7 +87,7 @@ default_state(const char *name)
 }
 
 static int
-run_agent(const struct config *config)
+run_agent(const struct config *config, pid_t parent)
 {
     char host[256] = "agent";
     gethostname(host, sizeof host - 1);
@@ -111,10 +109,11 @@ run_agent(const struct config *config)
         .ready_fd = config_given(config, "ready-fd") ? (int)config_int(config, "ready-fd") : -1,
     };
     setup_log(config);
-    if (config_bool(config, "die-with-parent")) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int exit_status = 1;
+    if (!config_bool(config, "die-with-parent") ||
+        (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent)) {
+        exit_status = agent_run(&agent);
     }
-    int exit_status = agent_run(&agent);
     leaf_argv_free(words);
     ps_free(base);
     ps_free(state);
@@ -137,6 +136,7 @@ print_help(void)
 int
 main(int argc, char **argv)
 {
+    pid_t parent = getppid();
     bool is_leaf = argc > 1 && strcmp(argv[1], "--leaf") == 0;
     const struct config_input input = {
         .rows = is_leaf ? leaf_rows : rows,
@@ -159,7 +159,7 @@ main(int argc, char **argv)
         puts("penstock-agent " PENSTOCK_VERSION);
         exit_status = 0;
     } else {
-        exit_status = run_agent(config);
+        exit_status = run_agent(config, parent);
     }
     config_free(config);
     ps_buf_fini(&errors);

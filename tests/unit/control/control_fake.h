@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/control/control_fake.h: the world around a control_core, on paper: everything sent is
  * kept, in order, and time stands where the test puts it. */
-#ifndef TESTS_CONTROL_FAKE_H
-#define TESTS_CONTROL_FAKE_H
+#ifndef TESTS_UNIT_CONTROL_CONTROL_FAKE_H
+#define TESTS_UNIT_CONTROL_CONTROL_FAKE_H
 
 #include <criterion/criterion.h>
 
