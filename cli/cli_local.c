@@ -347,11 +347,12 @@ start(struct cli_local *local, const struct cli_local_options *options, struct p
     }
     arguments_of_coordinator(local);
     status = spawn(local, &local->coordinator, err);
-    if (status == PS_OK && options->leaves > 0) {
-        status = cli_local_start_agent(local, options->leaves, err);
-    }
     if (status == PS_OK) {
         status = wait_ready(local, &local->coordinator, err);
+    }
+    /* Only now: an agent whose first call fails waits before the next, longer than this takes. */
+    if (status == PS_OK && options->leaves > 0) {
+        status = cli_local_start_agent(local, options->leaves, err);
     }
     if (status == PS_OK) {
         char *address = ps_xasprintf("unix:%s/http", local->folder);
