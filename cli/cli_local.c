@@ -470,33 +470,37 @@ local_free(struct cli_local *local)
     ps_free(local);
 }
 
+/* Asks it to end and waits for that until end_ms or another interrupt. */
+static void
+end_daemon(struct daemon *daemon, int64_t end_ms, unsigned interrupts)
+{
+    if (daemon->pid > 0) {
+        (void)kill(daemon->pid, SIGTERM);
+    }
+    for (;;) {
+        const struct cli_signals *signals = cli_signal_read();
+        cli_signal_clear_child();
+        (void)reap(daemon);
+        int64_t left_ms = end_ms - ps_clock_mono_ms();
+        if (daemon->pid == 0 || left_ms <= 0 || signals->interrupts != interrupts) {
+            return;
+        }
+        struct pollfd fd = {.fd = cli_signal_fd(), .events = POLLIN};
+        (void)poll(&fd, 1, (int)left_ms);
+    }
+}
+
 void
 cli_local_stop(struct cli_local *local)
 {
     if (local == NULL) {
         return;
     }
-    signal_group(&local->agent, SIGTERM);
-    if (local->coordinator.pid > 0) {
-        (void)kill(local->coordinator.pid, SIGTERM);
-    }
     int64_t end_ms = ps_clock_mono_ms() + DRAIN_MS;
-    unsigned before = cli_signal_read()->interrupts;
-    for (;;) {
-        cli_signal_clear_child();
-        reap(&local->coordinator);
-        reap(&local->agent);
-        int64_t left_ms = end_ms - ps_clock_mono_ms();
-        bool done = local->coordinator.pid == 0 && local->agent.pid == 0;
-        if (done || left_ms <= 0 || cli_signal_read()->interrupts != before) {
-            break;
-        }
-        struct pollfd fd = {.fd = cli_signal_fd(), .events = POLLIN};
-        if (!cli_signal_read()->child) {
-            (void)poll(&fd, 1, (int)left_ms);
-        }
-        (void)cli_signal_read();
-    }
+    unsigned interrupts = cli_signal_read()->interrupts;
+    /* The agent first: its last reports need a coordinator. */
+    end_daemon(&local->agent, end_ms, interrupts);
+    end_daemon(&local->coordinator, end_ms, interrupts);
     cli_local_kill(local);
 }
 
