@@ -161,7 +161,7 @@ summarise(const struct run *run, const struct cli_followed *followed, const json
 }
 
 static void
-say_end(const struct cli_followed *followed, int code)
+say_end(const struct run *run, const struct cli_followed *followed, int code)
 {
     const json_t *objects = cli_json_at(followed->pipeline, "totals.objects");
     if (followed->end == CLI_END_LOST) {
@@ -169,6 +169,10 @@ say_end(const struct cli_followed *followed, int code)
     } else if (code == CLI_EXIT_OK &&
                (objects == NULL || cli_json_u64(followed->pipeline, "totals.objects") == 0)) {
         cli_say("warning: nothing matched the source");
+    } else if (code != CLI_EXIT_OK &&
+               strstr(cli_json_str(followed->pipeline, "reason"), "tolerance") != NULL) {
+        cli_say("the rejected records: penstock rejects list %s --state %s",
+                spec_name(run->spec->spec), run->state);
     } else if (code == CLI_EXIT_INTERRUPTED || code == CLI_EXIT_TIMEOUT) {
         cli_say("nothing is half loaded; the same command goes on from here");
     }
@@ -204,7 +208,7 @@ load_now(struct run *run)
         if (followed.pipeline != NULL) {
             summarise(run, &followed, baseline, code);
         }
-        say_end(&followed, code);
+        say_end(run, &followed, code);
         cli_local_stop(run->local);
     }
     run->local = NULL;

@@ -175,7 +175,7 @@ def try_rejects(folder):
     lines = expect(run('rejects', 'export', 't', '--state', state), 0).stdout.splitlines()
     assert len(lines) == 2 and all(json.loads(line)['raw_b64'] for line in lines)
     assert ids(db) == [1, 3], 'reading rejects loads nothing'
-    expect(run('load', f'{folder}/a.csv', '--into', f'sqlite:{folder}/y.db', '--table', 't', '--tolerance', '1'), 1,
+    expect(run('load', f'{folder}/a.csv', '--into', f'sqlite:{folder}/y.db', '--table', 't', '--tolerance', '1'), 6,
            'toleran')
 
 
