@@ -15,7 +15,8 @@ rejects_line(const struct cli_summary *s, const struct cli_figures *f, struct ps
 {
     char count[PS_HUMAN_BYTES];
     const char *table = cli_json_str(s->pipeline, "table");
-    ps_buf_xprintf(out, "  rejected  %s records", ps_human_show_count(f->rejected, count));
+    ps_buf_xprintf(out, "  rejected  %s record%s", ps_human_show_count(f->rejected, count),
+                   f->rejected == 1 ? "" : "s");
     if (table[0] != '\0') {
         ps_buf_xprintf(out, ", kept in table ");
         cli_text_safe(out, table);
@@ -34,7 +35,8 @@ static void
 rows_lines(const struct cli_summary *s, const struct cli_figures *f, struct ps_buf *out)
 {
     char count[PS_HUMAN_BYTES];
-    ps_buf_xprintf(out, "  loaded    %s rows", ps_human_show_count(f->loaded, count));
+    ps_buf_xprintf(out, "  loaded    %s row%s", ps_human_show_count(f->loaded, count),
+                   f->loaded == 1 ? "" : "s");
     if (f->updated > 0) {
         ps_buf_xprintf(out, " (%s of them updated)", ps_human_show_count(f->updated, count));
     }
@@ -108,6 +110,10 @@ cli_summary_text(const struct cli_summary *s, struct ps_buf *out)
         cli_text_safe(out, reason);
     }
     ps_buf_xprintf(out, "\n");
+    if (strcmp(cli_json_str(s->pipeline, "state"), "failed") == 0 && f.objects_done == 0 &&
+        f.loaded == 0) {
+        return; /* it failed before there was anything to count */
+    }
     rows_lines(s, &f, out);
     objects_line(s, &f, out);
     struct ps_buf slowest = PS_BUF_INIT;

@@ -25,7 +25,11 @@ const char *
 cli_text_rate(uint64_t bytes, int64_t ms, char out[CLI_TEXT_BYTES])
 {
     double rate = ms <= 0 ? 0 : (double)bytes / 1000.0 / (double)ms;
-    snprintf(out, CLI_TEXT_BYTES, "%.*f MB/s", rate < 0.0995 ? 3 : rate < 9.95 ? 1 : 0, rate);
+    if (rate < 0.0995) {
+        snprintf(out, CLI_TEXT_BYTES, "%.0f kB/s", rate * 1000);
+    } else {
+        snprintf(out, CLI_TEXT_BYTES, "%.*f MB/s", rate < 9.95 ? 1 : 0, rate);
+    }
     return out;
 }
 

@@ -261,8 +261,11 @@ eng_task_discovered(struct engine *engine, const struct engine_request *request,
 static const char *
 failure_class(const struct eng_task *task, const char *code)
 {
-    static const char *const of_source[] = {"source", "object", "unwrap", "decode", "infer",
-                                            "file",   "csv",    "gzip",   "zstd"};
+    static const char *const of_source[] = {
+        "source",        "object",   "unwrap", "decode",     "infer",
+        "file",          "csv",      "gzip",   "zstd",       "compression",
+        "outside_roots", "too_deep", "bad_",   "no_columns", "column_type",
+    };
     if (strncmp(code, "spec", 4) == 0) {
         return "spec";
     }

@@ -51,7 +51,7 @@ Test(cli_text, figures)
     cr_expect_str_eq(cli_text_short(999, out), "999");
     cr_expect_str_eq(cli_text_short(999600, out), "1.0M");
     cr_expect_str_eq(cli_text_rate(2120000000, 10000, out), "212 MB/s");
-    cr_expect_str_eq(cli_text_rate(100, 0, out), "0.000 MB/s");
+    cr_expect_str_eq(cli_text_rate(100, 0, out), "0 kB/s");
 }
 
 Test(cli_text, table)
