@@ -125,7 +125,8 @@ on_answers(struct agent *agent)
     struct control_taken taken;
     while (control_link_take(agent->link, &taken)) {
         if (taken.message == NULL) {
-            log_debug("request.lost", "slot=%u why=\"%s\"", taken.slot, taken.why);
+            log_write(taken.unsendable ? LOG_ERROR : LOG_DEBUG, "request.lost",
+                      "slot=%u why=\"%s\"", taken.slot, taken.why);
             control_core_lost(agent->core, taken.slot);
         } else {
             control_core_answer(agent->core, taken.slot, taken.type, &taken.message);

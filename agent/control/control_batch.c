@@ -247,5 +247,10 @@ control_batch_report(struct control_core *core, uint32_t leaf, enum msg_type typ
     }
     batch->place = PLACE_REPORT;
     batch->phase = PENSTOCK__PHASE__PHASE_REPORT;
+    if (!control_report_fits(*own_message)) {
+        control_report_failed(core, batch, PENSTOCK__FAIL_CLASS__FAIL_PERMANENT, "report_too_large",
+                              "the leaf's report does not fit a frame");
+        return;
+    }
     control_report_add(core, leaf, type, own_message);
 }

@@ -10,7 +10,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 
-enum { RECONNECT_LEAST_MS = 10, RECONNECT_MOST_MS = 1000 };
+enum { RECONNECT_LEAST_MS = 10, RECONNECT_MOST_MS = 500 };
 
 enum slot_step { STEP_IDLE, STEP_SEND, STEP_RECEIVE, STEP_DONE };
 
@@ -19,6 +19,7 @@ struct slot {
     nng_ctx ctx;
     nng_aio *aio;
     uint32_t timeout_ms;
+    bool unsendable; /* the last one did not fit a frame */
     /* Under the link's lock. */
     enum slot_step step;
     nng_msg *answer; /* STEP_DONE: NULL when lost */
@@ -176,7 +177,8 @@ control_link_send(struct control_link *link, unsigned number, uint32_t timeout_m
     struct ps_error err;
     nng_msg *msg = NULL;
     ps_buf_clear(&link->out);
-    if (frame_append(&link->out, type, message, &err) != PS_OK) {
+    slot->unsendable = frame_append(&link->out, type, message, &err) != PS_OK;
+    if (slot->unsendable) {
         finish(slot, NULL, NNG_EMSGSIZE);
         return;
     }
@@ -228,6 +230,7 @@ control_link_take(struct control_link *link, struct control_taken *out)
     link->next = out->slot + 1;
     if (answer == NULL) {
         out->why = nng_strerror(slot->error);
+        out->unsendable = slot->unsendable;
         return true;
     }
     struct ps_error err;

@@ -31,6 +31,7 @@ struct control_taken {
     enum msg_type type;
     ProtobufCMessage *message; /* NULL: lost, why says how; else freed with msg_free */
     const char *why;
+    bool unsendable; /* it would not fit a frame: sending it again cannot help */
 };
 /* False when there is nothing. */
 PS_MUSTCHECK bool control_link_take(struct control_link *link, struct control_taken *out);

@@ -6,6 +6,15 @@
 #include "common/assert.h"
 #include "common/failpoint.h"
 
+/* Room for the Origin that ours carries and the leaf's does not. */
+enum { ORIGIN_ROOM_BYTES = 4096 };
+
+bool
+control_report_fits(const ProtobufCMessage *message)
+{
+    return protobuf_c_message_get_packed_size(message) <= FRAME_MAX_BYTES - ORIGIN_ROOM_BYTES;
+}
+
 static struct control_report *
 report_at(struct ps_list *link)
 {

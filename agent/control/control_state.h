@@ -192,6 +192,8 @@ void control_task_free(struct control_task *task);
 uint32_t control_task_want(const struct control_core *core);
 
 /* control_report.c */
+/* False: a leaf's frame that is too large to be passed on, which can only be a fault. */
+bool control_report_fits(const ProtobufCMessage *message);
 void control_report_add(struct control_core *core, uint32_t leaf, enum msg_type type,
                         ProtobufCMessage **own_message);
 void control_report_failed(struct control_core *core, const struct control_batch *batch,

@@ -221,6 +221,13 @@ control_task_report(struct control_core *core, uint32_t leaf, enum msg_type type
         refuse(core, leaf, task_id);
         return;
     }
+    if (!control_report_fits(*own_message)) {
+        control_report_task_failed(core, task, PENSTOCK__FAIL_CLASS__FAIL_PERMANENT,
+                                   "report_too_large", "the leaf's page does not fit a frame");
+        task->place = PLACE_REPORT;
+        refuse(core, leaf, task_id);
+        return;
+    }
     if (result == NULL ? page->last : result->last) {
         task->place = PLACE_REPORT;
     }
