@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/sim/sim.h: a cluster in one process: the real engine, agents and a destination that are
+ * models of the real ones, virtual time, and faults from a seed.
+ * Invariant: nothing here reads a clock or a random source of the system: the same seed gives the
+ *            same sequence of everything, and so the same hash.
+ * A broken promise ends the run at once: SIM_CHECK prints the seed and what was broken. */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include "common/heap.h"
+#include "common/list.h"
+#include "common/map.h"
+#include "common/rand.h"
+#include "coordinator/catalog/catalog.h"
+#include "coordinator/engine/engine.h"
+
+struct sim;
+
+struct sim_plan { /* what happens in a run */
+    uint64_t seed;
+    uint32_t agents;
+    uint32_t leaves; /* an agent */
+    uint32_t objects;
+    uint64_t batch_bytes;
+    uint64_t most_bytes;     /* of one object */
+    int64_t faults_until_ms; /* 0: no faults */
+    uint32_t drop_percent;   /* of messages, each way */
+    uint32_t twice_percent;  /* of requests */
+    uint32_t fail_percent;   /* of batches: transient */
+    bool coordinator_restarts;
+    bool agent_restarts;
+    bool pauses;
+    bool leaf_deaths;
+    bool bad_objects;   /* some are refused for good */
+    bool state_deleted; /* the catalog is lost in the middle */
+    uint32_t max_retries;
+    const char *on_failure; /* "skip" "stop" */
+};
+
+/* ---- sim_dest.c: source and destination */
+struct sim_object {
+    char key[32];
+    uint64_t size;
+    uint64_t record_bytes;
+    bool compressed;
+    uint64_t loaded_to; /* in the destination */
+    bool whole;
+    bool bad; /* every batch with it fails, naming it */
+};
+struct sim_loaded {
+    struct ps_list link;
+    uint32_t object;
+    uint64_t from;
+    uint64_t end;
+    bool eof;
+    struct batch_id batch;
+};
+struct sim_dest {
+    bool has_fence;
+    struct pipeline_uuid uuid;
+    uint64_t generation;
+    struct ps_map *ledger;  /* batch id → struct sim_entry */
+    struct ps_list loaded;  /* struct sim_loaded, in the order of the commits */
+    uint64_t refused_twins; /* a batch that was there already */
+    uint64_t conflicts;
+    uint64_t commits;
+};
+struct sim_entry {
+    bool tombstone;
+    Penstock__RangeEnd **ends;
+    size_t end_count;
+    Penstock__Counts *counts;
+};
+void sim_dest_init(struct sim *sim);
+void sim_dest_fini(struct sim *sim);
+/* One transaction. Returns what the leaf reports; fills ends and counts from the ledger. */
+enum sim_outcome { SIM_LOADED, SIM_ALREADY, SIM_CANCELLED, SIM_FENCED, SIM_CONFLICT };
+enum sim_outcome sim_dest_commit(struct sim *sim, const Penstock__Grant *grant,
+                                 struct sim_entry **out);
+uint32_t sim_dest_object(const struct sim *sim, ProtobufCBinaryData key);
+/* Everything that is not bad is loaded, once, without gaps. */
+void sim_dest_check_whole(struct sim *sim);
+
+/* ---- sim_agent.c */
+struct sim_agent;
+void sim_agent_boot(struct sim *sim, uint32_t index);
+void sim_agent_crash(struct sim *sim, uint32_t index);
+void sim_agent_pause(struct sim *sim, uint32_t index, int64_t ms);
+void sim_agent_free_all(struct sim *sim);
+/* How long it still stands still. */
+int64_t sim_agent_paused_ms(const struct sim *sim, uint32_t index);
+/* The answer to a request of that life; owned. NULL: nothing came, the time is up. */
+void sim_agent_answer(struct sim *sim, uint32_t index, uint64_t life, uint64_t call,
+                      enum msg_type type, ProtobufCMessage *own_message);
+
+/* ---- sim.c: time, messages, the engine */
+struct sim {
+    struct sim_plan plan;
+    struct ps_rand rand;
+    struct ps_heap events;
+    int64_t now_ms;
+    int64_t turn_at_ms;
+    bool turn_wanted;
+    struct catalog *catalog;
+    struct engine *engine; /* NULL: down */
+    uint64_t calls_out;    /* requests that the engine has not answered */
+    uint64_t hash;
+    struct sim_object *objects;
+    struct sim_dest dest;
+    struct sim_agent **agents;
+    uint64_t turns;
+    uint64_t restarts;
+    uint64_t dropped;
+    uint64_t grants;
+    struct ps_map *epochs;  /* batch id → the highest epoch that was granted */
+    struct ps_map *offsets; /* object key → the highest offset that was seen */
+    char state[32];         /* the pipeline's, as last watched */
+    char reason[256];
+};
+
+typedef void (*sim_fn)(struct sim *sim, uint64_t a, uint64_t b, void *own);
+void sim_at(struct sim *sim, int64_t in_ms, sim_fn fn, uint64_t a, uint64_t b, void *own);
+uint64_t sim_below(struct sim *sim, uint64_t bound);
+bool sim_percent(struct sim *sim, uint32_t percent);
+bool sim_has_faults(const struct sim *sim);
+void sim_note(struct sim *sim, const char *fmt, ...) PS_PRINTF(2, 3); /* into the hash */
+/* A request on its way: it may be lost, come twice or late. */
+void sim_send(struct sim *sim, uint32_t agent, uint64_t life, uint64_t call, enum msg_type type,
+              const ProtobufCMessage *message);
+/* Runs until the pipeline is over or until_ms; then checks everything. */
+void sim_run(const struct sim_plan *plan, uint64_t *out_hash);
+
+__attribute__((noreturn)) void sim_broken(struct sim *sim, const char *what, const char *file,
+                                          int line);
+#define SIM_CHECK(sim, cond) ((cond) ? (void)0 : sim_broken((sim), #cond, __FILE__, __LINE__))
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/alloc.h"
+#include "tests/sim/sim.h"
+
+void
+sim_dest_init(struct sim *sim)
+{
+    const struct sim_plan *plan = &sim->plan;
+    sim->objects = ps_xcalloc(plan->objects, sizeof *sim->objects);
+    for (uint32_t i = 0; i < plan->objects; i++) {
+        struct sim_object *object = &sim->objects[i];
+        snprintf(object->key, sizeof object->key, "data/%05u.csv", i);
+        object->record_bytes = 1 + sim_below(sim, 100);
+        object->size = sim_percent(sim, 10) ? 0 : sim_below(sim, plan->most_bytes);
+        object->compressed = sim_percent(sim, 30);
+        object->bad = plan->bad_objects && sim_percent(sim, 10);
+    }
+    sim->dest.ledger = ps_map_new();
+    ps_list_init(&sim->dest.loaded);
+}
+
+static void
+free_entry(struct sim_entry *entry)
+{
+    for (size_t i = 0; i < entry->end_count; i++) {
+        msg_free(&entry->ends[i]->base);
+    }
+    ps_free(entry->ends);
+    ps_free(entry->counts);
+    ps_free(entry);
+}
+
+void
+sim_dest_fini(struct sim *sim)
+{
+    size_t cursor = 0;
+    struct ps_span key;
+    void *value = NULL;
+    while (ps_map_next(sim->dest.ledger, &cursor, &key, &value)) {
+        free_entry(value);
+    }
+    ps_map_free(sim->dest.ledger);
+    PS_LIST_FOR (at, &sim->dest.loaded) {
+        ps_free(PS_CONTAINER(at, struct sim_loaded, link));
+    }
+    ps_free(sim->objects);
+}
+
+uint32_t
+sim_dest_object(const struct sim *sim, ProtobufCBinaryData key)
+{
+    char text[32];
+    unsigned index = 0;
+    snprintf(text, sizeof text, "%.*s", (int)key.len, (const char *)key.data);
+    if (sscanf(text, "data/%5u.csv", &index) != 1 || index >= sim->plan.objects) {
+        fprintf(stderr, "no such object: %s\n", text);
+        abort();
+    }
+    return index;
+}
+
+/* The first record boundary at or after from + target, or the end. */
+static uint64_t
+end_of(const struct sim_object *object, const Penstock__Range *range)
+{
+    uint64_t wanted = range->from + range->target_bytes;
+    uint64_t records = (wanted + object->record_bytes - 1) / object->record_bytes;
+    uint64_t end = records * object->record_bytes;
+    return end >= object->size ? object->size : end;
+}
+
+static void
+load(struct sim *sim, struct sim_entry *entry, const Penstock__Batch *batch)
+{
+    entry->counts = ps_xalloc(sizeof *entry->counts);
+    *entry->counts = (Penstock__Counts)PENSTOCK__COUNTS__INIT;
+    entry->ends = ps_xcalloc(batch->n_ranges + 1, sizeof(Penstock__RangeEnd *));
+    for (size_t i = 0; i < batch->n_ranges; i++) {
+        const Penstock__Range *range = batch->ranges[i];
+        struct sim_loaded *loaded = ps_xcalloc(1, sizeof *loaded);
+        loaded->object = sim_dest_object(sim, range->key);
+        struct sim_object *object = &sim->objects[loaded->object];
+        /* One open batch an object: its ranges are committed in their order. */
+        SIM_CHECK(sim, range->from == object->loaded_to && !object->whole);
+        loaded->from = range->from;
+        loaded->end = end_of(object, range);
+        loaded->eof = loaded->end == object->size;
+        object->loaded_to = loaded->end;
+        object->whole = loaded->eof;
+        memcpy(loaded->batch.id.b, batch->batch_id.data, PS_ID_BYTES);
+        ps_list_push_back(&sim->dest.loaded, &loaded->link);
+        Penstock__RangeEnd *end = ps_xalloc(sizeof *end);
+        *end = (Penstock__RangeEnd)PENSTOCK__RANGE_END__INIT;
+        end->bp_id = range->bp_id;
+        end->bp_hash.len = PS_ID_BYTES;
+        end->bp_hash.data = ps_xalloc(PS_ID_BYTES);
+        memcpy(end->bp_hash.data, range->bp_hash.data, PS_ID_BYTES);
+        end->from = loaded->from;
+        end->end = loaded->end;
+        end->eof = loaded->eof;
+        end->has_records = true;
+        end->records = (loaded->end - loaded->from) / object->record_bytes;
+        entry->ends[entry->end_count++] = end;
+        entry->counts->has_decoded = entry->counts->has_inserted = true;
+        entry->counts->decoded += end->records;
+        entry->counts->inserted += end->records;
+    }
+}
+
+enum sim_outcome
+sim_dest_commit(struct sim *sim, const Penstock__Grant *grant, struct sim_entry **out)
+{
+    struct sim_dest *dest = &sim->dest;
+    const Penstock__Batch *batch = grant->batch;
+    struct ps_span id = ps_span(batch->batch_id.data, batch->batch_id.len);
+    *out = NULL;
+    struct sim_entry *there = ps_map_find(dest->ledger, id);
+    if (there != NULL) {
+        dest->refused_twins++;
+        *out = there;
+        return there->tombstone ? SIM_CANCELLED : SIM_ALREADY;
+    }
+    if (!grant->tombstone) {
+        if (!dest->has_fence || batch->generation != dest->generation ||
+            memcmp(dest->uuid.id.b, batch->pipeline_uuid.data, PS_ID_BYTES) != 0) {
+            return SIM_FENCED;
+        }
+        for (size_t i = 0; i < batch->n_ranges; i++) {
+            const Penstock__Range *range = batch->ranges[i];
+            if (range->from < sim->objects[sim_dest_object(sim, range->key)].loaded_to ||
+                sim->objects[sim_dest_object(sim, range->key)].whole) {
+                dest->conflicts++;
+                return SIM_CONFLICT;
+            }
+        }
+    }
+    struct sim_entry *entry = ps_xcalloc(1, sizeof *entry);
+    entry->tombstone = grant->tombstone;
+    if (!grant->tombstone) {
+        load(sim, entry, batch);
+    }
+    (void)ps_map_put(dest->ledger, id, entry);
+    dest->commits++;
+    *out = entry;
+    return grant->tombstone ? SIM_CANCELLED : SIM_LOADED;
+}
+
+void
+sim_dest_check_whole(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->plan.objects; i++) {
+        const struct sim_object *object = &sim->objects[i];
+        if (object->bad) {
+            SIM_CHECK(sim, object->loaded_to == 0 && !object->whole);
+        } else {
+            SIM_CHECK(sim, object->loaded_to == object->size && object->whole);
+        }
+    }
+}
