@@ -170,13 +170,13 @@ kernel_avx2(struct csv_index *index, const uint8_t *bytes, size_t len, uint32_t 
         uint64_t found = outside(index, &masks, prefix);
         uint32_t *next = at + __builtin_popcountll(found);
         uint32_t here = base + (uint32_t)i;
-        while (found != 0) {
-            for (unsigned k = 0; k < 4; k++) { /* some of them in vain: no branch to mispredict */
+        do {
+            for (unsigned k = 0; k < 12; k++) { /* some of them in vain: no branch to mispredict */
                 at[k] = here + (uint32_t)_tzcnt_u64(found);
                 found = _blsr_u64(found);
             }
-            at += 4;
-        }
+            at += 12;
+        } while (__builtin_expect(found != 0, 0));
         at = next;
     }
     index->count = (uint32_t)(at - index->at);

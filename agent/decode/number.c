@@ -10,8 +10,7 @@
 
 enum { INT_DIGITS = 19, EXACT_DIGITS = 15, EXACT_POWER = 22, TEXT_MAX = 1000 };
 
-/* 10^k for k <= 22 is a double exactly. */
-static const double POWERS[EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+const double number_powers[EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                                1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                                1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
@@ -147,8 +146,8 @@ number_real(const uint8_t *text, size_t len, double *out)
     if (shape.significant <= INT_DIGITS && shape.mantissa <= (uint64_t)1 << DBL_MANT_DIG &&
         shape.exponent >= -EXACT_POWER && shape.exponent <= EXACT_POWER) {
         double value = (double)shape.mantissa;
-        value =
-            shape.exponent < 0 ? value / POWERS[-shape.exponent] : value * POWERS[shape.exponent];
+        value = shape.exponent < 0 ? value / number_powers[-shape.exponent]
+                                   : value * number_powers[shape.exponent];
         *out = shape.negative ? -value : value;
         return true;
     }

@@ -38,6 +38,8 @@ struct transform {
     bool decimal_comma;
     struct ps_buf object;
     struct ps_buf batch;
+    size_t fixed_bytes;   /* bounds a row's cells but the texts of its fields */
+    size_t field_columns; /* columns that take one and the same field, at most */
     char reason[REASON_BYTES];
 };
 
@@ -194,6 +196,42 @@ step_map(struct transform *transform, uint32_t i, const struct ps_span *names, u
     return constant_make(column, column->default_text, &step->constant, err);
 }
 
+/* How large a row can get, so that one reservation a row is enough. */
+static void
+bounds_find(struct transform *transform)
+{
+    transform->fixed_bytes = (size_t)transform->count * BLOCK_CELL_BYTES;
+    transform->field_columns = 1;
+    for (uint32_t i = 0; i < transform->count; i++) {
+        const struct step *step = &transform->steps[i];
+        size_t same = 0;
+        switch (step->source) {
+        case FROM_CONSTANT:
+            transform->fixed_bytes += step->constant.tag == CELL_TEXT ? step->constant.len : 0;
+            break;
+        case FROM_OBJECT:
+            transform->fixed_bytes += transform->object.len;
+            break;
+        case FROM_BATCH:
+            transform->fixed_bytes += transform->batch.len;
+            break;
+        case FROM_TEXT:
+        case FROM_INT:
+        case FROM_REAL:
+            for (uint32_t k = 0; k <= i; k++) {
+                same += transform->steps[k].source <= FROM_REAL &&
+                        transform->steps[k].field == step->field;
+            }
+            break;
+        case FROM_OFFSET:
+        case FROM_LINE:
+            break;
+        }
+        transform->field_columns =
+            same > transform->field_columns ? same : transform->field_columns;
+    }
+}
+
 enum ps_status
 transform_object(struct transform *transform, struct ps_span object, const char *batch_text,
                  const struct ps_span *names, uint32_t count, struct ps_error *err)
@@ -209,6 +247,9 @@ transform_object(struct transform *transform, struct ps_span object, const char 
         if (transform->columns[i].value == VALUE_FIELD) {
             status = step_map(transform, i, names, count, err);
         }
+    }
+    if (status == PS_OK) {
+        bounds_find(transform);
     }
     return status;
 }
@@ -226,13 +267,6 @@ is_null(const struct transform *transform, const struct field *field)
     return field->len == 0 || null_listed(transform, field);
 }
 
-static inline bool
-real_take(const struct transform *transform, const struct field *field, double *out)
-{
-    return transform->decimal_comma ? number_real_comma(field->ptr, field->len, out)
-                                    : number_real(field->ptr, field->len, out);
-}
-
 /* The value as people can read it, cut at a character's begin. */
 static size_t
 shown_len(const struct field *field)
@@ -247,17 +281,17 @@ shown_len(const struct field *field)
     return len;
 }
 
-/* What on_mismatch says; *out_rejected when it says reject. */
-static enum ps_status
-mismatch(struct transform *transform, uint32_t i, const struct field *field, struct block *block,
-         struct block_row *row, struct transform_reject *out_reject)
+/* What on_mismatch says; NULL when it says reject. */
+static uint8_t *
+mismatch(struct transform *transform, uint32_t i, const struct field *field, uint8_t *at,
+         struct transform_reject *out_reject)
 {
     const struct spec_column *column = &transform->columns[i];
     switch (transform->steps[i].on_mismatch) {
     case MISMATCH_NULL:
-        return block_put_null(block, row);
+        return block_cell_null(at);
     case MISMATCH_TEXT:
-        return block_put_text(block, row, field->ptr, field->len);
+        return block_cell_text(at, field->ptr, field->len, field->len);
     case MISMATCH_REJECT:
         break;
     }
@@ -270,82 +304,119 @@ mismatch(struct transform *transform, uint32_t i, const struct field *field, str
     }
     *out_reject = (struct transform_reject){
         .column = column->name, .code = "bad_type", .reason = transform->reason};
-    return PS_BADDATA;
+    return NULL;
 }
 
-static enum ps_status
-constant_put(const struct cell *cell, struct block *block, struct block_row *row)
+static uint8_t *
+constant_put(const struct cell *cell, uint8_t *at)
 {
     switch (cell->tag) {
     case CELL_INT:
-        return block_put_int(block, row, cell->integer);
+        return block_cell_int(at, cell->integer);
     case CELL_REAL:
-        return block_put_real(block, row, cell->real);
+        return block_cell_real(at, cell->real);
     case CELL_NULL:
-        return block_put_null(block, row);
+        return block_cell_null(at);
     case CELL_TEXT:
     case CELL_BLOB:
     case CELL_SHORT_TEXT:
         break;
     }
-    return block_put_text(block, row, cell->ptr, cell->len);
+    return block_cell_text(at, cell->ptr, cell->len, cell->len);
 }
 
 /* Columns that are no field of the record. */
-static enum ps_status
-lineage_put(struct transform *transform, const struct step *step, const struct record *record,
-            struct block *block, struct block_row *row)
+static uint8_t *
+lineage_put(const struct transform *transform, const struct step *step, const struct record *record,
+            uint8_t *at)
 {
+    const struct ps_buf *text = &transform->batch;
     switch (step->source) {
     case FROM_CONSTANT:
-        return constant_put(&step->constant, block, row);
-    case FROM_OBJECT:
-        return block_put_text(block, row, transform->object.ptr, transform->object.len);
+        return constant_put(&step->constant, at);
     case FROM_OFFSET:
-        return block_put_int(block, row, (int64_t)record->offset);
+        return block_cell_int(at, (int64_t)record->offset);
     case FROM_LINE:
-        return record->line == 0 ? block_put_null(block, row)
-                                 : block_put_int(block, row, (int64_t)record->line);
+        return record->line == 0 ? block_cell_null(at) : block_cell_int(at, (int64_t)record->line);
+    case FROM_OBJECT:
+        text = &transform->object;
+        break;
     case FROM_BATCH:
-        return block_put_text(block, row, transform->batch.ptr, transform->batch.len);
     case FROM_TEXT:
     case FROM_INT:
     case FROM_REAL:
         break;
     }
-    return PS_BUG;
+    return block_cell_text(at, text->ptr, text->len, text->len);
 }
 
-/* PS_BADDATA: the record is a reject. */
-static enum ps_status
-cells_put(struct transform *transform, const struct record *record, struct block *block,
-          struct block_row *row, struct transform_reject *out_reject)
+/* Bytes that may be read from the field's begin on: to the record's end where the field is a slice
+ * of it. */
+static inline size_t
+readable_from(const struct record *record, const struct field *field)
+{
+    uintptr_t begin = (uintptr_t)record->raw.ptr;
+    uintptr_t at = (uintptr_t)field->ptr;
+    return at - begin < record->raw.len ? record->raw.len - (size_t)(at - begin) : field->len;
+}
+
+static __attribute__((noinline)) uint8_t *
+int_slow(struct transform *transform, uint32_t i, const struct field *field, uint8_t *at,
+         struct transform_reject *out_reject)
+{
+    int64_t value = 0;
+    return number_int(field->ptr, field->len, &value)
+               ? block_cell_int(at, value)
+               : mismatch(transform, i, field, at, out_reject);
+}
+
+static __attribute__((noinline)) uint8_t *
+real_slow(struct transform *transform, uint32_t i, const struct field *field, uint8_t *at,
+          struct transform_reject *out_reject)
+{
+    double value = 0;
+    bool good = transform->decimal_comma ? number_real_comma(field->ptr, field->len, &value)
+                                         : number_real(field->ptr, field->len, &value);
+    return good ? block_cell_real(at, value) : mismatch(transform, i, field, at, out_reject);
+}
+
+/* All cells of a row from at on; NULL when the record is a reject. */
+static uint8_t *
+cells_put(struct transform *transform, const struct record *record, uint8_t *at,
+          struct transform_reject *out_reject)
 {
     static const struct field absent = {0};
-    enum ps_status status = PS_OK;
-    for (uint32_t i = 0; i < transform->count && status == PS_OK; i++) {
-        const struct step *step = &transform->steps[i];
-        if (step->source > FROM_REAL) {
-            status = lineage_put(transform, step, record, block, row);
+    const struct step *steps = transform->steps;
+    const uint32_t count = transform->count;
+    for (uint32_t i = 0; i < count && at != NULL; i++) {
+        const struct step *step = &steps[i];
+        if (__builtin_expect(step->source > FROM_REAL, 0)) {
+            at = lineage_put(transform, step, record, at);
             continue;
         }
         const struct field *field =
             step->field < record->count ? &record->fields[step->field] : &absent;
-        int64_t integer = 0;
-        double real = 0;
         if (is_null(transform, field)) {
-            status = block_put_null(block, row);
-        } else if (step->source == FROM_TEXT) {
-            status = block_put_text(block, row, field->ptr, field->len);
-        } else if (step->source == FROM_INT && number_int(field->ptr, field->len, &integer)) {
-            status = block_put_int(block, row, integer);
-        } else if (step->source == FROM_REAL && real_take(transform, field, &real)) {
-            status = block_put_real(block, row, real);
+            at = block_cell_null(at);
+            continue;
+        }
+        size_t readable = readable_from(record, field);
+        if (step->source == FROM_TEXT) {
+            at = block_cell_text(at, field->ptr, field->len, readable);
+        } else if (step->source == FROM_INT) {
+            int64_t value = 0;
+            at = number_int_fast(field->ptr, field->len, readable, &value) == NUMBER_FOUND
+                     ? block_cell_int(at, value)
+                     : int_slow(transform, i, field, at, out_reject);
         } else {
-            status = mismatch(transform, i, field, block, row, out_reject);
+            double value = 0;
+            at = !transform->decimal_comma &&
+                         number_real_fast(field->ptr, field->len, readable, &value) == NUMBER_FOUND
+                     ? block_cell_real(at, value)
+                     : real_slow(transform, i, field, at, out_reject);
         }
     }
-    return status;
+    return at;
 }
 
 enum ps_status
@@ -354,27 +425,23 @@ transform_row(struct transform *transform, const struct record *record, uint32_t
               struct ps_error *err)
 {
     PS_ASSERT(block->ncols == transform->count);
-    struct row_meta meta = {
+    const struct row_meta meta = {
         .range_index = range_index,
         .offset = record->offset,
         .length = record->length,
         .line = record->line,
     };
-    struct block_row row;
-    *out_rejected = false;
-    enum ps_status status = block_row_begin(block, &meta, &row);
-    if (status == PS_OK) {
-        status = cells_put(transform, record, block, &row, out_reject);
-        if (status == PS_OK) {
-            block_row_end(block, &row);
-            return PS_OK;
-        }
-        block_row_abandon(block, &row);
+    /* A field's UTF-8 is at most twice its raw bytes, whatever the encoding. */
+    size_t texts = transform->field_columns * 2 * record->raw.len;
+    uint8_t *at = block_row_open(block, &meta, transform->fixed_bytes + texts);
+    if (at == NULL) {
+        return ps_fail(err, PS_FULL, "transform: no memory for a row of %llu bytes",
+                       (unsigned long long)record->length);
     }
-    if (status == PS_BADDATA) {
-        *out_rejected = true;
-        return PS_OK;
+    at = cells_put(transform, record, at, out_reject);
+    *out_rejected = at == NULL;
+    if (at != NULL) {
+        block_row_close(block, at);
     }
-    return ps_fail(err, status, "transform: no memory for a row of %llu bytes",
-                   (unsigned long long)record->length);
+    return PS_OK;
 }
