@@ -75,7 +75,11 @@ block_reserve(struct block *block, size_t extra)
 static uint8_t *
 meta_put(uint8_t *at, const struct row_meta *meta)
 {
-    at = block_varint_put(at, meta->range_index);
+    if (__builtin_expect(meta->range_index < 0x80, 1)) {
+        *at++ = (uint8_t)meta->range_index;
+    } else {
+        at = block_varint_put(at, meta->range_index);
+    }
     at = block_varint_put(at, meta->offset);
     at = block_varint_put(at, meta->length);
     return block_varint_put(at, meta->line);

@@ -18,9 +18,10 @@ struct masks {
     uint64_t rare;
 };
 
-/* Turns masks into the separators outside quotes; prefix is the prefix xor of masks->quote. */
+/* Turns masks into the separators outside quotes; prefix is the prefix xor of masks->quote, step
+ * the number of the 64 bytes in the chunk. */
 static inline __attribute__((always_inline)) uint64_t
-outside(struct csv_index *index, const struct masks *masks, uint64_t prefix)
+outside(struct csv_index *index, const struct masks *masks, uint64_t prefix, size_t step)
 {
     uint64_t inside = prefix ^ index->inside;
     uint64_t found = masks->separator & ~inside;
@@ -37,10 +38,24 @@ outside(struct csv_index *index, const struct masks *masks, uint64_t prefix)
         }
     }
     index->flags |= (masks->line & inside) != 0 ? CSV_SEEN_LINE : 0;
-    index->flags |= masks->rare != 0 ? CSV_SEEN_RARE : 0;
+    if (masks->rare != 0) {
+        index->flags |= CSV_SEEN_RARE;
+        index->rare[step / 64] |= (uint64_t)1 << (step % 64);
+    }
     index->inside = (uint64_t)((int64_t)inside >> 63);
     index->before = marks >> 63;
     return found;
+}
+
+bool
+csv_index_rare(const struct csv_index *index, size_t begin, size_t end)
+{
+    for (size_t step = begin / STEP; step * STEP < end; step++) {
+        if ((index->rare[step / 64] >> (step % 64) & 1) != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* 0x80 in each byte of x that is zero, exactly. */
@@ -92,6 +107,7 @@ csv_index_scalar(struct csv_index *index, const uint8_t *bytes, size_t len, uint
 {
     uint8_t last[STEP];
     index->flags = 0;
+    memset(index->rare, 0, sizeof index->rare);
     index->count = 0;
     for (size_t i = 0; i < len && (index->flags & CSV_SEEN_BAD) == 0; i += STEP) {
         const uint8_t *step = bytes + i;
@@ -107,7 +123,7 @@ csv_index_scalar(struct csv_index *index, const uint8_t *bytes, size_t len, uint
         masks.quote &= keep;
         masks.separator &= keep;
         masks.line &= keep;
-        uint64_t found = outside(index, &masks, prefix_xor(masks.quote));
+        uint64_t found = outside(index, &masks, prefix_xor(masks.quote), i / STEP);
         while (found != 0) {
             index->at[index->count++] = base + (uint32_t)i + (uint32_t)__builtin_ctzll(found);
             found &= found - 1;
@@ -148,6 +164,7 @@ kernel_avx2(struct csv_index *index, const uint8_t *bytes, size_t len, uint32_t 
     const uint64_t quotes = index->quotes ? UINT64_MAX : 0;
     uint32_t *at = index->at;
     index->flags = 0;
+    memset(index->rare, 0, sizeof index->rare);
     for (size_t i = 0; i < len && (index->flags & CSV_SEEN_BAD) == 0; i += STEP) {
         const uint8_t *step = bytes + i;
         uint64_t keep = UINT64_MAX;
@@ -167,7 +184,7 @@ kernel_avx2(struct csv_index *index, const uint8_t *bytes, size_t len, uint32_t 
             __m128i bits = _mm_set_epi64x(0, (long long)masks.quote);
             prefix = (uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(bits, _mm_set1_epi8(-1), 0));
         }
-        uint64_t found = outside(index, &masks, prefix);
+        uint64_t found = outside(index, &masks, prefix, i / STEP);
         uint32_t *next = at + __builtin_popcountll(found);
         uint32_t here = base + (uint32_t)i;
         do {

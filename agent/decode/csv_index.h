@@ -35,12 +35,16 @@ struct csv_index {
     uint8_t quote;
     bool quotes; /* false: the quote byte is data */
 
-    uint64_t inside; /* all ones while the next byte is inside quotes */
-    uint64_t before; /* 1 while the last byte was a separator or a quote */
-    uint32_t flags;  /* of this chunk */
+    uint64_t inside;                          /* all ones while the next byte is inside quotes */
+    uint64_t before;                          /* 1 while the last byte was a separator or a quote */
+    uint32_t flags;                           /* of this chunk */
+    uint64_t rare[CSV_INDEX_CHUNK / 64 / 64]; /* bit n: the 64 bytes n of the chunk have one */
     uint32_t count;
     uint32_t at[CSV_INDEX_CHUNK + CSV_INDEX_SPARE]; /* base + position in the chunk, rising */
 };
+
+/* Whether bytes [begin, end) of the chunk share 64 bytes with a rare one. */
+bool csv_index_rare(const struct csv_index *index, size_t begin, size_t end);
 
 /* Begins at a record boundary. */
 static inline void

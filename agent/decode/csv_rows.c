@@ -2,6 +2,7 @@
 /* Records after the header: the fast way over an index, the slow way byte by byte, and what becomes
  * of a record once its fields are known. Both ways end in record_out, so they cannot differ in what
  * is a reject. */
+#include <stddef.h>
 #include <stdio.h>
 
 #include "agent/decode/dec_csv.h"
@@ -14,10 +15,11 @@ struct whole {
     const uint8_t *begin;
     const uint8_t *end;
     uint64_t lines;
-    uint32_t flags; /* enum csv_index_flag: what may be in it */
+    uint32_t flags; /* CSV_SEEN_RARE, CSV_HAS_ESCAPED: what may be in it */
 };
 
-enum { FLAGS_UNKNOWN = CSV_SEEN_RARE | CSV_SEEN_LINE | CSV_SEEN_DOUBLED };
+/* Beside enum csv_index_flag: a field has escapes or doubled quotes. */
+enum { CSV_HAS_ESCAPED = 256, FLAGS_UNKNOWN = CSV_SEEN_RARE | CSV_HAS_ESCAPED };
 
 bool
 csv_too_long(struct csv_run *run)
@@ -228,7 +230,7 @@ record_out(struct csv_run *run, const struct whole *whole)
     if (fields->count != decoder->width && !fit(decoder)) {
         return reject_ragged(run, whole);
     }
-    if ((whole->flags & CSV_SEEN_DOUBLED) != 0 ||
+    if ((whole->flags & CSV_HAS_ESCAPED) != 0 ||
         ((whole->flags & CSV_SEEN_RARE) != 0 && decoder->dialect.encoding == CSV_LATIN1)) {
         enum ps_status status = fields_finish(run, whole);
         if (status != PS_OK) {
@@ -287,27 +289,51 @@ slow_record(struct csv_run *run)
 
 /* ---- The fast way. */
 
-/* A field between two separators, as the index shows it; false: only the slow way knows. */
+/* Where the reading of the indexed text stands. */
+struct fast {
+    const uint8_t *field; /* where the field now being read begins */
+    const uint8_t *chunk; /* where the indexed chunk begins */
+    uint32_t count;       /* fields of the record now being read */
+    uint32_t flags;       /* what is known of its part in earlier chunks, and of its fields */
+    bool quoted;          /* a field of it is quoted */
+    bool slow;            /* it is for the slow way */
+};
+
 static inline bool
-fast_field(const struct decoder *decoder, struct field *field, const uint8_t *begin,
-           const uint8_t *end, bool line, uint32_t flags)
+comment_begins(const struct csv_run *run, const uint8_t *p)
+{
+    const struct csv_mark *mark = &run->decoder->dialect.comment;
+    return mark->len > 0 && p < run->end && *p == mark->bytes[0];
+}
+
+/* A field that needs more than a look: quoted, to be trimmed, or the last one of a line that may
+ * end with CR LF. False: only the slow way knows. */
+static bool
+special_field(const struct decoder *decoder, struct fast *fast, struct field *field,
+              const uint8_t *end)
 {
     const struct csv_dialect *dialect = &decoder->dialect;
-    if (line && dialect->line_end != CSV_LINE_LF && dialect->line_end != CSV_LINE_CR) {
+    const struct csv_index *index = decoder->index;
+    const uint8_t *begin = fast->field;
+    if (*end == index->line && dialect->line_end != CSV_LINE_LF &&
+        dialect->line_end != CSV_LINE_CR) {
         bool cr = end > begin && end[-1] == '\r';
         if (!cr && dialect->line_end == CSV_LINE_CRLF) {
             return false;
         }
         end -= cr;
     }
-    if (end > begin && *begin == dialect->quote && decoder->index->quotes) {
+    if (end > begin && *begin == dialect->quote && index->quotes) {
         if (end - begin < 2 || end[-1] != dialect->quote) {
             return false;
         }
         *field =
             (struct field){.ptr = begin + 1, .len = (uint32_t)(end - begin - 2), .quoted = true};
-        if ((flags & CSV_SEEN_DOUBLED) != 0) {
-            field->escaped = memchr(field->ptr, dialect->quote, field->len) != NULL;
+        fast->quoted = true;
+        if (((fast->flags | index->flags) & CSV_SEEN_DOUBLED) != 0 &&
+            memchr(field->ptr, dialect->quote, field->len) != NULL) {
+            field->escaped = true;
+            fast->flags |= CSV_HAS_ESCAPED;
         }
         return true;
     }
@@ -321,60 +347,109 @@ fast_field(const struct decoder *decoder, struct field *field, const uint8_t *be
     return true;
 }
 
-static inline bool
-comment_begins(const struct csv_run *run, const uint8_t *p)
-{
-    const struct csv_mark *mark = &run->decoder->dialect.comment;
-    return mark->len > 0 && p < run->end && *p == mark->bytes[0];
-}
-
-/* The records that end in the indexed chunk. *field is where the field now being read begins.
- * *out_slow: the record at run->at is for the slow way. */
+/* The record that ends before next. */
 static enum ps_status
-fast_chunk(struct csv_run *run, const uint8_t **field, uint32_t *flags, bool *out_slow)
+fast_record(struct csv_run *run, struct fast *fast, const uint8_t *next)
 {
     struct decoder *decoder = run->decoder;
     const struct csv_index *index = decoder->index;
+    uint32_t flags = fast->flags & (CSV_SEEN_RARE | CSV_HAS_ESCAPED);
+    if ((index->flags & CSV_SEEN_RARE) != 0) {
+        const uint8_t *begin = run->at > fast->chunk ? run->at : fast->chunk;
+        bool rare =
+            csv_index_rare(index, (size_t)(begin - fast->chunk), (size_t)(next - fast->chunk));
+        flags |= rare ? CSV_SEEN_RARE : 0;
+    }
+    struct whole whole = {.begin = run->at, .end = next, .lines = 1, .flags = flags};
+    if (fast->quoted && ((fast->flags | index->flags) & CSV_SEEN_LINE) != 0) {
+        whole.lines = csv_lines_count(decoder->dialect.line_end, run->at, next);
+    }
+    decoder->fields.count = fast->count;
+    enum ps_status status = record_out(run, &whole);
+    if (status != PS_OK) {
+        return status;
+    }
+    csv_run_advance(run, next, whole.lines);
+    fast->count = 0;
+    fast->flags = 0;
+    fast->quoted = false;
+    fast->slow = comment_begins(run, next);
+    return PS_OK;
+}
+
+/* What the chunk says of the record that goes on in the next one. */
+static void
+fast_carry(const struct csv_run *run, struct fast *fast)
+{
+    const struct csv_index *index = run->decoder->index;
+    fast->flags |= index->flags & (CSV_SEEN_LINE | CSV_SEEN_DOUBLED | CSV_SEEN_RARE);
+}
+
+/* A plain slice: one store for the length and the marks behind it. */
+static inline void
+slice_put(struct field *field, const uint8_t *begin, const uint8_t *end)
+{
+    _Static_assert(offsetof(struct field, quoted) == offsetof(struct field, len) + 4 &&
+                       sizeof(struct field) == offsetof(struct field, len) + 8,
+                   "the marks are the upper half of eight little-endian bytes");
+    uint64_t len_and_marks = (uint64_t)(end - begin);
+    field->ptr = begin;
+    memcpy(&field->len, &len_and_marks, sizeof len_and_marks);
+}
+
+/* The records that end in the indexed chunk. */
+static enum ps_status
+fast_chunk(struct csv_run *run, struct fast *fast)
+{
+    struct decoder *decoder = run->decoder;
+    const struct csv_index *index = decoder->index;
+    const uint32_t *at = index->at;
+    const uint32_t *const last = at + index->count;
+    const uint8_t *const base = run->base;
+    const unsigned quote = index->quotes ? index->quote : UINT8_MAX + 1U;
+    const unsigned line = index->line;
+    const unsigned trim = decoder->dialect.trim;
     struct csv_fields *fields = &decoder->fields;
-    const uint8_t *begin = *field;
-    *flags |= index->flags;
-    for (uint32_t i = 0; i < index->count; i++) {
-        const uint8_t *end = run->base + index->at[i];
-        bool line = *end == index->line;
-        if (fields->count == fields->cap) {
-            *out_slow = fields->count == CSV_FIELDS_MAX || !csv_fields_grow(fields);
+    struct field *next = fields->items + fast->count;
+    struct field *limit = fields->items + fields->cap;
+    const uint8_t *begin = fast->field;
+    for (; at < last; at++) {
+        const uint8_t *end = base + *at;
+        if (__builtin_expect(next == limit, 0)) {
+            uint32_t had = fields->cap;
+            fast->slow = had >= CSV_FIELDS_MAX || !csv_fields_grow(fields);
+            if (fast->slow) {
+                return PS_OK;
+            }
+            next = fields->items + had;
+            limit = fields->items + fields->cap;
         }
-        if (*out_slow ||
-            !fast_field(decoder, &fields->items[fields->count], begin, end, line, *flags)) {
-            *out_slow = true;
-            return PS_OK;
-        }
-        fields->count++;
-        begin = end + 1;
-        if (!line) {
+        if (__builtin_expect(((*end == line) | (*begin == quote) | trim) == 0, 1)) {
+            slice_put(next++, begin, end);
+            begin = end + 1;
             continue;
         }
-        struct whole whole = {.begin = run->at, .end = begin, .lines = 1, .flags = *flags};
-        if ((*flags & CSV_SEEN_LINE) != 0) {
-            whole.lines = csv_lines_count(decoder->dialect.line_end, run->at, begin);
-        }
-        enum ps_status status = record_out(run, &whole);
-        if (status != PS_OK) {
-            return status;
-        }
-        csv_run_advance(run, begin, whole.lines);
-        fields->count = 0;
-        *flags = index->flags;
-        if (run->stopped) {
+        fast->field = begin;
+        if (!special_field(decoder, fast, next, end)) {
+            fast->slow = true;
             return PS_OK;
         }
-        if (comment_begins(run, begin)) {
-            *out_slow = true;
-            return PS_OK;
+        next++;
+        begin = end + 1;
+        if (*end == line) {
+            fast->count = (uint32_t)(next - fields->items);
+            enum ps_status status = fast_record(run, fast, begin);
+            if (status != PS_OK || run->stopped || fast->slow) {
+                return status;
+            }
+            next = fields->items; /* a padded record may have made them grow */
+            limit = next + fields->cap;
         }
     }
-    *field = begin;
-    *out_slow = (index->flags & CSV_SEEN_BAD) != 0;
+    fast->field = begin;
+    fast->count = (uint32_t)(next - fields->items);
+    fast->slow = (index->flags & CSV_SEEN_BAD) != 0;
+    fast_carry(run, fast);
     return PS_OK;
 }
 
@@ -383,29 +458,26 @@ static enum ps_status
 fast_records(struct csv_run *run, bool *out_slow)
 {
     struct decoder *decoder = run->decoder;
-    const uint8_t *field = run->at;
-    const uint8_t *chunk = run->at;
-    uint32_t flags = 0;
-    decoder->fields.count = 0;
+    struct fast fast = {.field = run->at, .chunk = run->at};
+    fast.slow = comment_begins(run, run->at);
     csv_index_reset(decoder->index);
-    *out_slow = comment_begins(run, run->at);
-    while (chunk < run->end && !*out_slow && !run->stopped) {
-        size_t len = (size_t)(run->end - chunk);
+    while (fast.chunk < run->end && !fast.slow && !run->stopped) {
+        size_t len = (size_t)(run->end - fast.chunk);
         len = len < decoder->chunk_bytes ? len : decoder->chunk_bytes;
-        decoder->kernel(decoder->index, chunk, len, (uint32_t)(chunk - run->base));
-        chunk += len;
-        enum ps_status status = fast_chunk(run, &field, &flags, out_slow);
+        decoder->kernel(decoder->index, fast.chunk, len, (uint32_t)(fast.chunk - run->base));
+        enum ps_status status = fast_chunk(run, &fast);
         if (status != PS_OK) {
             return status;
         }
+        fast.chunk += len;
         decoder->chunk_bytes =
             decoder->chunk_bytes * 2 < CSV_INDEX_CHUNK ? decoder->chunk_bytes * 2 : CSV_INDEX_CHUNK;
     }
-    if (*out_slow) {
+    if (fast.slow) {
         decoder->chunk_bytes = CSV_INDEX_CHUNK / 16;
-    } else if (!run->stopped && run->at < run->end) {
-        *out_slow = true; /* the last record: whole at eof, else to wait for or too long */
     }
+    /* Else the last record: whole at eof, or to wait for, or too long. */
+    *out_slow = fast.slow || (!run->stopped && run->at < run->end);
     return PS_OK;
 }
 

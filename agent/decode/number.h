@@ -28,14 +28,11 @@ bool number_real_exact(const uint8_t *text, size_t len, bool decimal_comma);
 static inline bool
 number_digits8(uint64_t word, unsigned len, uint64_t *out)
 {
-    const uint64_t zeros = 0x3030303030303030u;
-    const uint64_t tops = 0xF0F0F0F0F0F0F0F0u;
-    word <<= 64 - 8 * len;
-    word |= (zeros >> 1) >> (8 * len - 1);
-    if (((word & tops) | (((word + 0x0606060606060606u) & tops) >> 4)) != 0x3333333333333333u) {
+    /* Digits become 0 to 9; what is not ours goes out at the top, zeros come in before it. */
+    word = (word ^ 0x3030303030303030u) << ((0 - 8 * len) & 63);
+    if ((((word + 0x7676767676767676u) | word) & 0x8080808080808080u) != 0) {
         return false;
     }
-    word -= zeros;
     word = word * 10 + (word >> 8);
     *out = (((word & 0x000000FF000000FFu) * 0x000F424000000064u) +
             (((word >> 16) & 0x000000FF000000FFu) * 0x0000271000000001u)) >>

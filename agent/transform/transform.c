@@ -28,13 +28,18 @@ struct step {
     struct cell constant; /* FROM_CONSTANT; a text belongs to the column */
 };
 
+typedef uint8_t *(*cells_put_fn)(struct transform *transform, const struct record *record,
+                                 uint8_t *at, struct transform_reject *out_reject);
+
 struct transform {
+    cells_put_fn cells_put;
     const struct spec_column *columns;
     uint32_t count;
     struct step *steps;
     struct ps_span *nulls; /* borrowed from the spec */
     size_t null_count;
     uint64_t null_lens; /* bit n: a null text of n bytes (63: or more) */
+    bool null_long;     /* one that is not empty */
     bool decimal_comma;
     struct ps_buf object;
     struct ps_buf batch;
@@ -42,6 +47,8 @@ struct transform {
     size_t field_columns; /* columns that take one and the same field, at most */
     char reason[REASON_BYTES];
 };
+
+static cells_put_fn cells_put_best(void);
 
 static void
 nulls_take(struct transform *transform, const struct spec *spec)
@@ -53,6 +60,7 @@ nulls_take(struct transform *transform, const struct spec *spec)
     for (size_t i = 0; i < count; i++) {
         transform->nulls[i] = ps_span_str(texts[i]);
         size_t len = transform->nulls[i].len;
+        transform->null_long |= len > 0;
         transform->null_lens |= (uint64_t)1 << (len < NULL_LEN_BITS ? len : NULL_LEN_BITS);
     }
 }
@@ -120,6 +128,7 @@ transform_new(const struct spec *spec, const struct spec_column *columns, size_t
               struct transform **out, struct ps_error *err)
 {
     struct transform *transform = ps_xcalloc(1, sizeof *transform);
+    transform->cells_put = cells_put_best();
     transform->columns = columns;
     transform->count = (uint32_t)count;
     transform->steps = ps_xcalloc(count, sizeof *transform->steps);
@@ -254,7 +263,8 @@ transform_object(struct transform *transform, struct ps_span object, const char 
     return status;
 }
 
-static inline bool
+/* For empty fields, and for all when a null text is not empty. */
+static bool
 is_null(const struct transform *transform, const struct field *field)
 {
     if (field->ptr == NULL) {
@@ -350,16 +360,6 @@ lineage_put(const struct transform *transform, const struct step *step, const st
     return block_cell_text(at, text->ptr, text->len, text->len);
 }
 
-/* Bytes that may be read from the field's begin on: to the record's end where the field is a slice
- * of it. */
-static inline size_t
-readable_from(const struct record *record, const struct field *field)
-{
-    uintptr_t begin = (uintptr_t)record->raw.ptr;
-    uintptr_t at = (uintptr_t)field->ptr;
-    return at - begin < record->raw.len ? record->raw.len - (size_t)(at - begin) : field->len;
-}
-
 static __attribute__((noinline)) uint8_t *
 int_slow(struct transform *transform, uint32_t i, const struct field *field, uint8_t *at,
          struct transform_reject *out_reject)
@@ -380,43 +380,87 @@ real_slow(struct transform *transform, uint32_t i, const struct field *field, ui
     return good ? block_cell_real(at, value) : mismatch(transform, i, field, at, out_reject);
 }
 
-/* All cells of a row from at on; NULL when the record is a reject. */
-static uint8_t *
+/* All cells of a row from at on; NULL when the record is a reject. The hot loop of a load. */
+static inline __attribute__((always_inline)) uint8_t *
 cells_put(struct transform *transform, const struct record *record, uint8_t *at,
           struct transform_reject *out_reject)
 {
     static const struct field absent = {0};
-    const struct step *steps = transform->steps;
+    const struct step *step = transform->steps;
     const uint32_t count = transform->count;
-    for (uint32_t i = 0; i < count && at != NULL; i++) {
-        const struct step *step = &steps[i];
+    const uint32_t fields = record->count;
+    const uint8_t *raw_end = record->raw.ptr + record->raw.len;
+    const size_t raw_len = record->raw.len;
+    const bool null_long = transform->null_long;
+    const bool comma = transform->decimal_comma;
+    for (uint32_t i = 0; i < count; i++, step++) {
         if (__builtin_expect(step->source > FROM_REAL, 0)) {
             at = lineage_put(transform, step, record, at);
             continue;
         }
-        const struct field *field =
-            step->field < record->count ? &record->fields[step->field] : &absent;
-        if (is_null(transform, field)) {
+        const struct field *field = step->field < fields ? &record->fields[step->field] : &absent;
+        const uint8_t *ptr = field->ptr;
+        const size_t len = field->len;
+        if ((len == 0 || null_long) && is_null(transform, field)) {
             at = block_cell_null(at);
             continue;
         }
-        size_t readable = readable_from(record, field);
+        /* Bytes that may be read from ptr on: to the record's end where the field is a slice of
+         * it. */
+        size_t readable = (uintptr_t)raw_end - (uintptr_t)ptr;
+        readable = readable <= raw_len ? readable : len;
         if (step->source == FROM_TEXT) {
-            at = block_cell_text(at, field->ptr, field->len, readable);
-        } else if (step->source == FROM_INT) {
+            at = block_cell_text(at, ptr, len, readable);
+            continue;
+        }
+        if (step->source == FROM_INT) {
             int64_t value = 0;
-            at = number_int_fast(field->ptr, field->len, readable, &value) == NUMBER_FOUND
-                     ? block_cell_int(at, value)
-                     : int_slow(transform, i, field, at, out_reject);
+            if (__builtin_expect(number_int_fast(ptr, len, readable, &value) == NUMBER_FOUND, 1)) {
+                at = block_cell_int(at, value);
+                continue;
+            }
+            at = int_slow(transform, i, field, at, out_reject);
         } else {
             double value = 0;
-            at = !transform->decimal_comma &&
-                         number_real_fast(field->ptr, field->len, readable, &value) == NUMBER_FOUND
-                     ? block_cell_real(at, value)
-                     : real_slow(transform, i, field, at, out_reject);
+            if (!comma && number_real_fast(ptr, len, readable, &value) == NUMBER_FOUND) {
+                at = block_cell_real(at, value);
+                continue;
+            }
+            at = real_slow(transform, i, field, at, out_reject);
+        }
+        if (at == NULL) {
+            return NULL;
         }
     }
     return at;
+}
+
+static uint8_t *
+cells_put_any(struct transform *transform, const struct record *record, uint8_t *at,
+              struct transform_reject *out_reject)
+{
+    return cells_put(transform, record, at, out_reject);
+}
+
+#if defined(__x86_64__)
+/* The same with shifts that do not need a fixed register. */
+__attribute__((target("bmi,bmi2,lzcnt"))) static uint8_t *
+cells_put_bmi2(struct transform *transform, const struct record *record, uint8_t *at,
+               struct transform_reject *out_reject)
+{
+    return cells_put(transform, record, at, out_reject);
+}
+#endif
+
+static cells_put_fn
+cells_put_best(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) {
+        return cells_put_bmi2;
+    }
+#endif
+    return cells_put_any;
 }
 
 enum ps_status
@@ -438,7 +482,7 @@ transform_row(struct transform *transform, const struct record *record, uint32_t
         return ps_fail(err, PS_FULL, "transform: no memory for a row of %llu bytes",
                        (unsigned long long)record->length);
     }
-    at = cells_put(transform, record, at, out_reject);
+    at = transform->cells_put(transform, record, at, out_reject);
     *out_rejected = at == NULL;
     if (at != NULL) {
         block_row_close(block, at);
