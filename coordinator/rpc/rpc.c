@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/alloc.h"
 #include "common/buf.h"
@@ -20,6 +21,7 @@ enum {
     SEND_TIMEOUT_MS = 5000,
     REST_MS = 100, /* before a lane that failed receives again */
     REFUSED_LOG_MS = 1000,
+    CLOSE_MS = 1000, /* for nng to let go of its connections */
     SOCKET_MODE = 0600,
     /* A frame, and before it nng's request id and hops. */
     RECV_MAX_BYTES = FRAME_MAX_BYTES + 64,
@@ -42,7 +44,8 @@ struct rpc {
     pthread_mutex_t lock; /* lanes, lane_count, closed */
     struct lane **lanes;
     uint32_t lane_count;
-    bool closed;
+    atomic_bool closed;
+    bool stuck;            /* nng_close has not ended: what it uses must stay */
     atomic_int free_lanes; /* receiving now */
     atomic_uint refused;   /* since the last line that said so */
     atomic_int_least64_t refused_mono_ms;
@@ -190,6 +193,10 @@ lane_received(void *ctx)
     }
     nng_msg *msg = nng_aio_get_msg(lane->recv_aio);
     nng_aio_set_msg(lane->recv_aio, NULL);
+    if (atomic_load(&rpc->closed)) {
+        nng_msg_free(msg);
+        return;
+    }
     if (atomic_load(&rpc->free_lanes) < LANES_LOW) {
         lanes_grow(rpc);
     }
@@ -328,15 +335,37 @@ rpc_port(const struct rpc *rpc)
     return rpc->port;
 }
 
+static void *
+close_socket(void *ctx)
+{
+    struct rpc *rpc = ctx;
+    nng_close(rpc->socket);
+    return NULL;
+}
+
+/* nng 1.5's reaper sometimes waits for ever for a connection that was closed while a message came
+ * in, and nng_close with it. The program must end all the same. */
 void
 rpc_close(struct rpc *rpc)
 {
     pthread_mutex_lock(&rpc->lock);
-    bool was_closed = rpc->closed;
-    rpc->closed = true;
+    bool was_closed = atomic_exchange(&rpc->closed, true);
     pthread_mutex_unlock(&rpc->lock);
-    if (!was_closed) {
+    pthread_t thread;
+    if (was_closed) {
+        return;
+    }
+    if (pthread_create(&thread, NULL, close_socket, rpc) != 0) {
         nng_close(rpc->socket);
+        return;
+    }
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += CLOSE_MS / 1000;
+    rpc->stuck = pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &end) != 0;
+    if (rpc->stuck) {
+        log_debug("rpc.close_abandoned", "after_ms=%d", CLOSE_MS);
+        pthread_detach(thread);
     }
 }
 
@@ -347,6 +376,9 @@ rpc_free(struct rpc *rpc)
         return;
     }
     rpc_close(rpc);
+    if (rpc->stuck) {
+        return; /* the program is about to end; nng may still look at these */
+    }
     for (uint32_t i = 0; i < rpc->lane_count; i++) {
         lane_free(rpc->lanes[i]);
     }

@@ -28,7 +28,8 @@ PS_MUSTCHECK enum ps_status rpc_open(const struct rpc_config *config, struct eng
 /* The port of the first tcp listener (that of "tcp://127.0.0.1:0" is chosen by the system); 0
  * where there is none. */
 uint16_t rpc_port(const struct rpc *rpc);
-/* No request goes in after this; replies that still come are dropped. */
+/* No request goes in after this; replies that still come are dropped. Takes a second at most: where
+ * nng cannot let go of its connections by then, what it uses is left to the end of the program. */
 void rpc_close(struct rpc *rpc);
 /* Only after the engine has been freed. Closes first where that was not done. NULL is fine. */
 void rpc_free(struct rpc *rpc);
