@@ -99,15 +99,30 @@ struct eng_hot { /* a chain whose stream is open in a leaf */
     int64_t until_ms;
 };
 
+/* What the engine asks of a spec, read once: spec_… look a path up each time. */
+struct eng_limits {
+    uint64_t batch_bytes;
+    uint32_t max_leaves; /* 0: no limit */
+    uint32_t max_retries;
+    int64_t interval_ms;
+    bool is_continuous;
+    bool stops_on_failure;
+    bool fails_on_change;
+    struct spec_tolerance tolerance;
+};
+
 struct eng_pipeline {
     struct ps_list link;
     struct cat_pipeline row; /* its texts and spans are owned */
     enum pipeline_state state;
-    struct spec *spec;
+    struct spec *spec; /* set by eng_store_set_spec */
+    struct eng_limits limits;
     bool dirty;             /* row is saved, with a new revision, at the turn's end */
     struct ps_list batches; /* open and quarantined ones, by age */
     uint32_t leased;
+    uint32_t pending; /* batches that are cut and not leased */
     uint32_t waiting;
+    uint32_t at_work; /* different leaves with a lease; of this turn's grants */
     uint32_t cancelling;
     int64_t next_discover_ms; /* mono; continuous */
     bool merge_ranges;        /* this reconcile takes the ledger's ranges */
@@ -170,6 +185,7 @@ struct engine {
     struct ps_map *batches;  /* by id: open and quarantined ones */
     struct cat_stamp behind; /* an agent has seen this and we have not; 0: none */
     char behind_agent[64];
+    uint32_t online_leaves; /* of this turn's grants */
 };
 
 /* True when status is PS_OK; else the first failure is kept. err is engine->fault. */

@@ -125,8 +125,7 @@ replace(struct engine *engine, struct engine_command *command, struct eng_pipeli
     }
     p->row.spec_rev++;
     eng_set_text(&p->row.spec_json, spec_canonical(own_spec));
-    spec_unref(p->spec);
-    p->spec = own_spec;
+    eng_store_set_spec(p, own_spec);
     ENG_TRY(engine, cat_pipeline_put_spec, p->row.id, p->row.spec_rev, p->row.spec_json,
             p->row.columns);
     p->dirty = true;

@@ -105,6 +105,7 @@ freeze(struct choice *choice)
     ENG_TRY(engine, cat_batch_insert, &row, ranges);
     struct eng_batch *batch = eng_store_add_batch(engine, p, &row, ranges);
     p->row.batches_open++;
+    p->pending++;
     p->row.next_batch_number++;
     p->dirty = true;
     ps_free(ranges);
@@ -115,12 +116,11 @@ struct eng_batch *
 eng_cut(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, uint32_t leaf)
 {
     struct choice choice = {.engine = engine, .pipeline = p, .agent = agent, .leaf = leaf};
-    uint32_t leaves = eng_hello_online_leaves(engine);
-    int64_t most = spec_int(p->spec, "limits.max_leaves");
-    if (most > 0 && leaves > (uint32_t)most) {
-        leaves = (uint32_t)most;
+    uint32_t leaves = engine->online_leaves;
+    if (p->limits.max_leaves > 0 && leaves > p->limits.max_leaves) {
+        leaves = p->limits.max_leaves;
     }
-    cut_init(&choice.cut, spec_bytes(p->spec, "limits.batch_bytes"), p->row.bytes_pending, leaves);
+    cut_init(&choice.cut, p->limits.batch_bytes, p->row.bytes_pending, leaves);
     offer_hot(&choice);
     if (choice.count == 0) {
         ENG_TRY(engine, cat_object_pending, p->row.id, p->row.generation, CANDIDATES, offer,

@@ -9,7 +9,7 @@
 void
 eng_discover_advance(struct engine *engine, struct eng_pipeline *p, struct eng_object *object)
 {
-    uint64_t batch_bytes = spec_bytes(p->spec, "limits.batch_bytes");
+    uint64_t batch_bytes = p->limits.batch_bytes;
     bool moved = false;
     while (object->state == OBJECT_PENDING) {
         struct cat_known_range known;
@@ -143,7 +143,7 @@ eng_discover_object(struct engine *engine, struct eng_pipeline *p, const Penstoc
         insert(engine, p, ref, NULL);
     } else if (versions.replaceable) {
         replace(engine, p, versions.id, ref);
-    } else if (spec_is(p->spec, "source.on_change", "fail")) {
+    } else if (p->limits.fails_on_change) {
         insert(engine, p, ref,
                ENG_OBJECT_CHANGED ": it was loaded, wholly or in part, in an earlier version "
                                   "(source.on_change: fail)");

@@ -113,7 +113,7 @@ bool
 eng_grant_over_tolerance(const struct eng_pipeline *p)
 {
     const struct cat_counts *counts = &p->row.counts;
-    return spec_over_tolerance(spec_tolerance(p->spec), counts->rejected + counts->rejected_at_load,
+    return spec_over_tolerance(p->limits.tolerance, counts->rejected + counts->rejected_at_load,
                                counts->decoded);
 }
 
@@ -121,10 +121,22 @@ bool
 eng_grant_held_back(const struct eng_pipeline *p)
 {
     bool failed = p->row.batches_quarantined > 0 || p->row.objects_quarantined > 0;
-    return failed && spec_is(p->spec, "errors.on_failure", "stop");
+    return failed && p->limits.stops_on_failure;
 }
 
 /* ---- one place */
+static bool
+leaf_has(const struct eng_agent *agent, uint32_t leaf, const struct eng_pipeline *p)
+{
+    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&agent->leases) {
+        const struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, lease_link);
+        if (b->pipeline == p && b->row.leaf == leaf) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 grant(struct engine *engine, struct eng_agent *agent, uint32_t leaf, struct eng_batch *b)
 {
@@ -132,6 +144,7 @@ grant(struct engine *engine, struct eng_agent *agent, uint32_t leaf, struct eng_
     b->row.epoch++;
     b->retry_mono_ms = 0;
     b->row.retry_ms = 0;
+    b->pipeline->at_work += leaf_has(agent, leaf, b->pipeline) ? 0 : 1;
     if (b->state == BATCH_CANCELLING) {
         eng_store_lease(engine, b, agent, leaf);
         eng_store_save_batch(engine, b);
@@ -147,6 +160,9 @@ grant(struct engine *engine, struct eng_agent *agent, uint32_t leaf, struct eng_
 static struct eng_batch *
 find_due(const struct engine *engine, struct eng_pipeline *p, bool tombstones)
 {
+    if ((tombstones ? p->cancelling : p->pending + p->waiting) == 0) {
+        return NULL;
+    }
     PS_LIST_FOR (at, &p->batches) {
         struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, link);
         bool kind = tombstones ? b->state == BATCH_CANCELLING
@@ -158,39 +174,6 @@ find_due(const struct engine *engine, struct eng_pipeline *p, bool tombstones)
     return NULL;
 }
 
-static bool
-leaf_has(const struct eng_agent *agent, uint32_t leaf, const struct eng_pipeline *p)
-{
-    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&agent->leases) {
-        const struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, lease_link);
-        if (b->pipeline == p && b->row.leaf == leaf) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Different leaves that hold a batch of the pipeline. */
-static uint32_t
-leaves_at_work(const struct engine *engine, const struct eng_pipeline *p)
-{
-    uint32_t count = 0;
-    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&engine->agents) {
-        const struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
-        PS_LIST_FOR (lease, (struct ps_list *)(uintptr_t)&agent->leases) {
-            const struct eng_batch *b = PS_CONTAINER(lease, struct eng_batch, lease_link);
-            bool first = b->pipeline == p;
-            for (struct ps_list *before = lease->prev; first && before != &agent->leases;
-                 before = before->prev) {
-                const struct eng_batch *other = PS_CONTAINER(before, struct eng_batch, lease_link);
-                first = other->pipeline != p || other->row.leaf != b->row.leaf;
-            }
-            count += first ? 1 : 0;
-        }
-    }
-    return count;
-}
-
 static struct sched_pipeline
 view(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, uint32_t leaf)
 {
@@ -200,15 +183,11 @@ view(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, uin
     if (!out.grantable) {
         return out;
     }
-    bool may_cut =
-        p->row.objects_pending > 0 && sched_may_cut(p->waiting, eng_hello_online_leaves(engine));
+    bool may_cut = p->row.objects_pending > 0 && sched_may_cut(p->waiting, engine->online_leaves);
     out.has_work = may_cut || find_due(engine, p, false) != NULL;
-    int64_t most = spec_int(p->spec, "limits.max_leaves");
-    out.max_leaves = most < 0 ? 0 : (uint32_t)most;
-    if (out.has_work && out.max_leaves > 0) {
-        out.leaves = leaves_at_work(engine, p);
-        out.leaf_has_it = leaf_has(agent, leaf, p);
-    }
+    out.max_leaves = p->limits.max_leaves;
+    out.leaves = p->at_work;
+    out.leaf_has_it = out.has_work && out.max_leaves > 0 && leaf_has(agent, leaf, p);
     out.hot = has_hot(engine, p, agent, leaf);
     out.leases = p->leased;
     return out;
@@ -249,7 +228,7 @@ grant_one(struct engine *engine, struct eng_agent *agent, uint32_t leaf)
     for (size_t best; (best = sched_pick(views, count)) < count;) {
         struct eng_pipeline *p = pipelines[best];
         struct eng_batch *b = find_due(engine, p, false);
-        if (b == NULL && sched_may_cut(p->waiting, eng_hello_online_leaves(engine))) {
+        if (b == NULL && sched_may_cut(p->waiting, engine->online_leaves)) {
             b = eng_cut(engine, p, agent, leaf);
         }
         if (b != NULL) {
@@ -261,12 +240,36 @@ grant_one(struct engine *engine, struct eng_agent *agent, uint32_t leaf)
     return false;
 }
 
+/* Counted once a turn; grant keeps it. */
+static void
+count_leaves(struct engine *engine)
+{
+    engine->online_leaves = eng_hello_online_leaves(engine);
+    PS_LIST_FOR (at, &engine->pipelines) {
+        PS_CONTAINER(at, struct eng_pipeline, link)->at_work = 0;
+    }
+    PS_LIST_FOR (at, &engine->agents) {
+        struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
+        PS_LIST_FOR (lease, &agent->leases) {
+            const struct eng_batch *b = PS_CONTAINER(lease, struct eng_batch, lease_link);
+            bool first = true;
+            for (struct ps_list *before = lease->prev; first && before != &agent->leases;
+                 before = before->prev) {
+                const struct eng_batch *other = PS_CONTAINER(before, struct eng_batch, lease_link);
+                first = other->pipeline != b->pipeline || other->row.leaf != b->row.leaf;
+            }
+            b->pipeline->at_work += first ? 1 : 0;
+        }
+    }
+}
+
 void
 eng_grant_all(struct engine *engine)
 {
     if (eng_hello_behind(engine)) {
         return;
     }
+    count_leaves(engine);
     for (bool any = true; any && engine->fault_status == PS_OK;) {
         any = false;
         PS_LIST_FOR (at, &engine->agents) {

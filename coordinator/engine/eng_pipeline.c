@@ -7,12 +7,6 @@
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_task.h"
 
-static bool
-is_continuous(const struct eng_pipeline *p)
-{
-    return spec_is(p->spec, "source.discover.mode", "continuous");
-}
-
 static void
 need_task(struct engine *engine, struct eng_pipeline *p, Penstock__TaskKind kind)
 {
@@ -31,7 +25,8 @@ need_task(struct engine *engine, struct eng_pipeline *p, Penstock__TaskKind kind
 static void
 discover(struct engine *engine, struct eng_pipeline *p)
 {
-    if (p->row.discovery_complete && is_continuous(p) && engine->now_ms >= p->next_discover_ms) {
+    if (p->row.discovery_complete && p->limits.is_continuous &&
+        engine->now_ms >= p->next_discover_ms) {
         p->row.discovery_complete = false;
         p->dirty = true;
     }
@@ -62,11 +57,11 @@ finish(struct engine *engine, struct eng_pipeline *p)
     bool stopped_by_failure = eng_grant_held_back(p) && p->leased == 0 && p->cancelling == 0;
     bool all_done =
         p->row.discovery_complete && p->row.objects_pending == 0 && p->row.batches_open == 0;
-    if (stopped_by_failure || (all_done && has_quarantined(p) && !is_continuous(p))) {
+    if (stopped_by_failure || (all_done && has_quarantined(p) && !p->limits.is_continuous)) {
         stall(engine, p);
         return true;
     }
-    if (all_done && !is_continuous(p)) {
+    if (all_done && !p->limits.is_continuous) {
         (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_FINISH,
                                       p->row.objects == 0 ? "no objects matched" : NULL);
         return true;
@@ -163,6 +158,6 @@ int64_t
 eng_pipeline_next_ms(const struct eng_pipeline *p)
 {
     bool active = p->state == PIPELINE_PREPARING || p->state == PIPELINE_RUNNING;
-    return active && p->row.discovery_complete && is_continuous(p) ? p->next_discover_ms
-                                                                   : INT64_MAX;
+    return active && p->row.discovery_complete && p->limits.is_continuous ? p->next_discover_ms
+                                                                          : INT64_MAX;
 }

@@ -63,6 +63,7 @@ take_batch(void *ctx, const struct cat_batch *row)
     ENG_TRY(engine, cat_batch_ranges, row, ranges, &count);
     struct eng_batch *b = eng_store_add_batch(engine, p, row, ranges);
     ps_free(ranges);
+    p->pending += b->state == BATCH_PENDING ? 1 : 0;
     p->waiting += b->state == BATCH_WAITING ? 1 : 0;
     p->cancelling += b->state == BATCH_CANCELLING ? 1 : 0;
     b->row.leased = false;

@@ -72,8 +72,7 @@ load_range(struct engine *engine, struct eng_pipeline *p, const struct cat_range
         eng_store_set_rest(p, &object,
                            end->eof ? 0
                                     : cut_rest_bytes(object.row.size_bytes, object.row.compressed,
-                                                     object.row.offset,
-                                                     spec_bytes(p->spec, "limits.batch_bytes")));
+                                                     object.row.offset, p->limits.batch_bytes));
         if (stuck) {
             eng_set_text(&object.row.reason, "no_progress: a batch ended where it began");
         }
@@ -320,7 +319,7 @@ eng_report_fail(struct engine *engine, struct eng_batch *b, const struct eng_fai
         .ranges = b->row.ranges,
         .attempts = b->row.attempts,
         .killers = b->row.killed,
-        .max_retries = (uint32_t)spec_int(b->pipeline->spec, "errors.max_retries"),
+        .max_retries = b->pipeline->limits.max_retries,
     };
     /* While it is settled, the reason stays the one why. */
     if (!is_tombstone && failure->class != SCHED_GRACEFUL) {

@@ -30,9 +30,26 @@ eng_store_add_pipeline(struct engine *engine, const struct cat_pipeline *row, st
     }
     p->state = (enum pipeline_state)state;
     p->row.state = states_pipeline_name(p->state);
-    p->spec = own_spec;
+    eng_store_set_spec(p, own_spec);
     ps_list_push_back(&engine->pipelines, &p->link);
     return p;
+}
+
+void
+eng_store_set_spec(struct eng_pipeline *p, struct spec *own_spec)
+{
+    spec_unref(p->spec);
+    p->spec = own_spec;
+    p->limits = (struct eng_limits){
+        .batch_bytes = spec_bytes(own_spec, "limits.batch_bytes"),
+        .max_leaves = (uint32_t)spec_int(own_spec, "limits.max_leaves"),
+        .max_retries = (uint32_t)spec_int(own_spec, "errors.max_retries"),
+        .interval_ms = spec_duration_ms(own_spec, "source.discover.interval"),
+        .is_continuous = spec_is(own_spec, "source.discover.mode", "continuous"),
+        .stops_on_failure = spec_is(own_spec, "errors.on_failure", "stop"),
+        .fails_on_change = spec_is(own_spec, "source.on_change", "fail"),
+        .tolerance = spec_tolerance(own_spec),
+    };
 }
 
 static void
@@ -161,6 +178,7 @@ count_batch(struct eng_pipeline *p, enum batch_state state, int by)
     p->row.batches_open += is_open(state) ? step : 0;
     p->row.batches_quarantined += state == BATCH_QUARANTINED ? step : 0;
     p->row.batches_loaded += state == BATCH_LOADED ? step : 0;
+    p->pending += state == BATCH_PENDING ? (uint32_t)by : 0;
     p->waiting += state == BATCH_WAITING ? (uint32_t)by : 0;
     p->cancelling += state == BATCH_CANCELLING ? (uint32_t)by : 0;
     p->dirty = true;

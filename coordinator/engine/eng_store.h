@@ -12,6 +12,8 @@ struct eng_pipeline *eng_store_add_pipeline(struct engine *engine, const struct 
                                             struct spec *own_spec);
 /* Memory only: from all lists, with its batches and tasks. */
 void eng_store_drop_pipeline(struct engine *engine, struct eng_pipeline *pipeline);
+/* Takes the spec. */
+void eng_store_set_spec(struct eng_pipeline *pipeline, struct spec *own_spec);
 struct eng_pipeline *eng_store_find_pipeline(struct engine *engine, const char *name);
 /* False: the event means nothing in this state, nothing changed. reason NULL clears. */
 bool eng_store_move_pipeline(struct engine *engine, struct eng_pipeline *pipeline,

@@ -247,9 +247,7 @@ eng_task_discovered(struct engine *engine, const struct engine_request *request,
         p->row.discovery_complete = true;
         eng_set_span(&p->row.discover_cursor, ps_span(NULL, 0));
         p->next_discover_ms =
-            engine->now_ms + (spec_is(p->spec, "source.discover.mode", "continuous")
-                                  ? spec_duration_ms(p->spec, "source.discover.interval")
-                                  : 0);
+            engine->now_ms + (p->limits.is_continuous ? p->limits.interval_ms : 0);
         eng_event(engine, p, "discovery.completed", p->row.name, "%llu objects",
                   (unsigned long long)p->row.objects);
         eng_task_end(engine, task);
@@ -297,7 +295,7 @@ fail(struct engine *engine, struct eng_task *task, const Penstock__TaskResult *r
         eng_grant_unseen(engine, p, agent, text);
         again = true;
     }
-    if (counts && task->attempts < (uint64_t)spec_int(p->spec, "errors.max_retries")) {
+    if (counts && task->attempts < p->limits.max_retries) {
         task->attempts++;
         task->not_before_ms = engine->now_ms + sched_backoff_ms(task->attempts, eng_random(engine));
         again = true;
