@@ -110,8 +110,8 @@ cat_batch_end_range(struct catalog *catalog, const struct cat_batch *batch,
                     const struct cat_range_end *end, struct ps_error *err)
 {
     return CATALOG_RUN(catalog, QUERY_RANGE_END, err, sql_u64(batch->pipeline_id),
-                       sql_id(&batch->id.id), sql_u64(end->bp_id), sql_u64(end->end),
-                       sql_int(end->eof), sql_u64(end->records));
+                       sql_id(&batch->id.id), sql_int(end->n), sql_u64(end->end), sql_int(end->eof),
+                       sql_u64(end->records));
 }
 
 enum ps_status

@@ -95,7 +95,7 @@ struct cat_range {
 };
 
 struct cat_range_end {
-    uint64_t bp_id;
+    uint32_t n; /* the range's place in its batch, from 0 */
     uint64_t end;
     bool eof;
     uint64_t records;

@@ -113,7 +113,7 @@ settle_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Done *
     for (uint32_t i = 0; i < b->row.ranges; i++) {
         const Penstock__RangeEnd *end = end_of(done, &b->ranges[i], i);
         struct cat_range_end row = {
-            .bp_id = end->bp_id, .end = end->end, .eof = end->eof, .records = end->records};
+            .n = i, .end = end->end, .eof = end->eof, .records = end->records};
         ENG_TRY(engine, cat_batch_end_range, &b->row, &row);
         uint64_t share = total_bytes == 0
                              ? 0
