@@ -2,7 +2,7 @@
 #include "coordinator/engine/eng_cut.h"
 
 #include "common/alloc.h"
-#include "coordinator/engine/eng_hello.h"
+#include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/plan/cut.h"
@@ -98,6 +98,7 @@ freeze(struct choice *choice)
                                        .from = object->row.offset,
                                        .target_bytes = choice->cut.batch_bytes};
         (void)eng_store_move_object(engine, p, object, OBJECT_ON_CUT);
+        eng_grant_forget_hot(p, object->row.id);
         object->row.has_batch = true;
         object->row.batch = row.id;
         eng_store_save_object(engine, object);

@@ -95,17 +95,30 @@ eng_grant_forget(struct engine *engine, const struct eng_agent *agent)
     }
 }
 
-static bool
-has_hot(const struct engine *engine, const struct eng_pipeline *p, const struct eng_agent *agent,
-        uint32_t leaf)
+void
+eng_grant_forget_hot(struct eng_pipeline *p, uint64_t bp_id)
 {
     for (size_t i = 0; i < p->hot_count; i++) {
-        if (p->hot[i].agent == agent && p->hot[i].leaf == leaf &&
-            p->hot[i].until_ms > engine->now_ms) {
-            return true;
+        if (p->hot[i].bp_id == bp_id) {
+            p->hot[i--] = p->hot[--p->hot_count];
         }
     }
-    return false;
+}
+
+/* Chains that this leaf has open, and those that others have: all of them pending. */
+static size_t
+count_hot(const struct engine *engine, const struct eng_pipeline *p, const struct eng_agent *agent,
+          uint32_t leaf, size_t *out_elsewhere)
+{
+    size_t here = 0;
+    *out_elsewhere = 0;
+    for (size_t i = 0; i < p->hot_count; i++) {
+        bool own = p->hot[i].agent == agent && p->hot[i].leaf == leaf;
+        bool fresh = p->hot[i].until_ms > engine->now_ms;
+        here += own && fresh ? 1 : 0;
+        *out_elsewhere += !own && fresh ? 1 : 0;
+    }
+    return here;
 }
 
 /* ---- may it be granted at all? */
@@ -183,12 +196,14 @@ view(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, uin
     if (!out.grantable) {
         return out;
     }
-    bool may_cut = p->row.objects_pending > 0 && sched_may_cut(p->waiting, engine->online_leaves);
+    size_t elsewhere = 0;
+    out.hot = count_hot(engine, p, agent, leaf, &elsewhere) > 0;
+    bool may_cut =
+        p->row.objects_pending > elsewhere && sched_may_cut(p->waiting, engine->online_leaves);
     out.has_work = may_cut || find_due(engine, p, false) != NULL;
     out.max_leaves = p->limits.max_leaves;
     out.leaves = p->at_work;
     out.leaf_has_it = out.has_work && out.max_leaves > 0 && leaf_has(agent, leaf, p);
-    out.hot = has_hot(engine, p, agent, leaf);
     out.leases = p->leased;
     return out;
 }

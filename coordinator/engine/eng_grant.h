@@ -17,6 +17,8 @@ bool eng_grant_sees(struct engine *engine, struct eng_pipeline *pipeline,
 /* The leaf has this chain's stream open. */
 void eng_grant_note_hot(struct engine *engine, struct eng_pipeline *pipeline, uint64_t bp_id,
                         struct eng_agent *agent, uint32_t leaf);
+/* The chain is in a batch again. */
+void eng_grant_forget_hot(struct eng_pipeline *pipeline, uint64_t bp_id);
 /* The agent is no longer: forgets what points to it. */
 void eng_grant_forget(struct engine *engine, const struct eng_agent *agent);
 /* True when errors.tolerance is exceeded by what is committed. */
