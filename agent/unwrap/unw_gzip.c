@@ -2,7 +2,9 @@
 /* agent/unwrap/unw_gzip.c: gzip (RFC 1952) by ISA-L's igzip.
  * All members are one stream. As gzip(1) does, zero bytes after the last member are taken for
  * padding (tapes, block devices); any other bytes there are an error. igzip checks each member's
- * CRC-32 and length itself. */
+ * CRC-32 and length itself.
+ * The member's header is read apart, into a struct that lives as long as the stream: isal_inflate
+ * keeps the header's flags on its stack, so a header that is cut by a window was misread. */
 #include <inttypes.h>
 #include <isa-l/igzip_lib.h>
 
@@ -15,9 +17,11 @@ struct gzip {
     pull_fn pull;
     void *pull_ctx;
     bool in_member; /* between a member's first byte and its trailer's last */
+    bool in_header; /* and its header is not yet whole */
     bool padding;   /* zeros have begun: nothing else may follow */
     bool ended;
     uint64_t pulled_bytes;
+    struct isal_gzip_header header;
     struct inflate_state inflate;
     uint8_t in[IN_BYTES];
 };
@@ -40,11 +44,11 @@ gzip_open(pull_fn pull, void *pull_ctx, const struct unwrap_limits *limits, void
     gzip->pull = pull;
     gzip->pull_ctx = pull_ctx;
     gzip->in_member = false;
+    gzip->in_header = false;
     gzip->padding = false;
     gzip->ended = false;
     gzip->pulled_bytes = 0;
     isal_inflate_init(&gzip->inflate);
-    gzip->inflate.crc_flag = ISAL_GZIP;
     gzip->inflate.next_in = gzip->in;
     gzip->inflate.avail_in = 0;
     *out_state = gzip;
@@ -105,10 +109,24 @@ begin_member(struct gzip *gzip, struct ps_error *err)
     uint8_t *next_in = inflate->next_in;
     uint32_t avail_in = inflate->avail_in;
     isal_inflate_reset(inflate);
-    inflate->crc_flag = ISAL_GZIP;
+    inflate->crc_flag = ISAL_GZIP_NO_HDR_VER;
     inflate->next_in = next_in;
     inflate->avail_in = avail_in;
+    isal_gzip_header_init(&gzip->header);
     gzip->in_member = true;
+    gzip->in_header = true;
+    return PS_OK;
+}
+
+/* Uses input up to the header's end; in_header stays true where more is needed. */
+static enum ps_status
+read_header(struct gzip *gzip, struct ps_error *err)
+{
+    int code = isal_read_gzip_header(&gzip->inflate, &gzip->header);
+    if (code != ISAL_DECOMP_OK && code != ISAL_END_INPUT) {
+        return fail_inflate(gzip, ISAL_INVALID_WRAPPER, err);
+    }
+    gzip->in_header = code == ISAL_END_INPUT;
     return PS_OK;
 }
 
@@ -155,7 +173,10 @@ gzip_read(void *state, uint8_t *out, size_t cap, size_t *out_n, struct ps_error 
         if (status == PS_OK && !gzip->in_member) {
             status = begin_member(gzip, err);
         }
-        if (status == PS_OK && gzip->in_member) {
+        if (status == PS_OK && gzip->in_header) {
+            status = read_header(gzip, err);
+        }
+        if (status == PS_OK && gzip->in_member && !gzip->in_header) {
             status = inflate_some(gzip, err);
         }
     }
