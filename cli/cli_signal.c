@@ -4,14 +4,17 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-static int signal_fd = -1;
-static sigset_t original;
-static struct cli_signals seen;
+/* Signals belong to the process, and so does this. */
+static struct {
+    int fd;
+    sigset_t original;
+    struct cli_signals seen;
+} process = {.fd = -1};
 
 void
 cli_signal_open(void)
 {
-    if (signal_fd >= 0) {
+    if (process.fd >= 0) {
         return;
     }
     static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGWINCH};
@@ -20,50 +23,50 @@ cli_signal_open(void)
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         sigaddset(&set, wanted[i]);
     }
-    sigprocmask(SIG_BLOCK, &set, &original);
-    signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    sigprocmask(SIG_BLOCK, &set, &process.original);
+    process.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 int
 cli_signal_fd(void)
 {
-    return signal_fd;
+    return process.fd;
 }
 
 const sigset_t *
 cli_signal_original(void)
 {
-    return &original;
+    return &process.original;
 }
 
 const struct cli_signals *
 cli_signal_read(void)
 {
     struct signalfd_siginfo info;
-    while (signal_fd >= 0 && read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+    while (process.fd >= 0 && read(process.fd, &info, sizeof info) == (ssize_t)sizeof info) {
         switch ((int)info.ssi_signo) {
         case SIGCHLD:
-            seen.child = true;
+            process.seen.child = true;
             break;
         case SIGWINCH:
-            seen.resized = true;
+            process.seen.resized = true;
             break;
         default:
-            seen.interrupts++;
+            process.seen.interrupts++;
             break;
         }
     }
-    return &seen;
+    return &process.seen;
 }
 
 void
 cli_signal_clear_child(void)
 {
-    seen.child = false;
+    process.seen.child = false;
 }
 
 void
 cli_signal_clear_resized(void)
 {
-    seen.resized = false;
+    process.seen.resized = false;
 }

@@ -92,6 +92,17 @@ def processes_of(folder):
     return found
 
 
+def sanitizer_reports(folder):
+    """What a sanitizer wrote into any daemon's log."""
+    for base, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith('.log'):
+                with open(os.path.join(base, name), errors='replace') as f:
+                    text = f.read()
+                for mark in ['AddressSanitizer', 'LeakSanitizer', 'runtime error:']:
+                    assert mark not in text, f'{name}:\n{text[text.index(mark):][:4000]}'
+
+
 def many(folder, files=40, rows=20000):
     for i in range(files):
         write(folder, f'in/f{i:03}.csv', table(folder, rows, i * rows))
@@ -465,6 +476,7 @@ def main():
             start = time.monotonic()
             try:
                 story(folder)
+                sanitizer_reports(folder)
                 print(f'ok    {name} ({time.monotonic() - start:.1f} s)', flush=True)
             except (AssertionError, subprocess.TimeoutExpired) as e:
                 failed.append(name)
