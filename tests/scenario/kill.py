@@ -31,7 +31,7 @@ from cluster import PHASES, ROOT, Cluster, Report, leaf_phases, wait_for  # noqa
 
 # Phases are widened here and there only: commit and report are short by nature.
 DELAYS = ('leaf.after_fetch=delay:15;leaf.after_seal=delay:15;dest.after_rows=delay:10;'
-          'dest.before_commit=delay:8;dest.after_commit=delay:8;leaf.before_done=delay:25')
+          'dest.after_commit=delay:10;leaf.before_done=delay:25')
 VICTIMS = ('leaf', 'leaf', 'leaf', 'agent', 'coordinator', 'all')
 MUTANTS = ('no_ledger', 'no_fence', 'ack_early')
 
@@ -162,7 +162,7 @@ class Harness:
     def load(self):
         """Loads everything once, killing as it goes; True when there were rounds enough."""
         self.loads += 1
-        with_fence = self.loads % 4 == 0 or (self.args.fence and self.loads % 2 == 0)
+        with_fence = self.loads % (2 if self.args.fence else 3) == 0
         kills_before_fence = self.rng.randrange(2, 6)
         with Cluster(self.args.build) as cluster:
             database = cluster.path('out.db')
@@ -179,6 +179,8 @@ class Harness:
                     if self.raise_fence(cluster, checker, database):
                         self.poll(checker)
                         return self.rounds >= self.args.rounds
+                    if self.has_ended(cluster):
+                        break
                 elif not self.kill_once(cluster) and self.has_ended(cluster):
                     break
             last_kill = time.monotonic()

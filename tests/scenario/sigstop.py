@@ -44,12 +44,14 @@ def alive(pid):
 
 
 class Scene:
+    SCALE = 0.6  # of the data: the delays below make a load last long enough
+
     def __init__(self, args, folder, report):
         self.args = args
         self.report = report
         self.rng = random.Random(args.seed)
         self.source = os.path.join(folder, 'source')
-        data.make(self.source, args.seed)
+        data.make(self.source, args.seed, self.SCALE)
         self.expected = Expected(self.source, data.COLUMNS)
 
     def begin(self, cluster, agents=('a',), failpoints=SLOW):

@@ -18,6 +18,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 TIMES = {'lease': '2s', 'heartbeat': '300ms', 'self-stop': '1500ms', 'leaf-silence': '1s'}
 PHASES = ('fetch', 'stage', 'load', 'commit', 'report')
 
+# An end from outside (a time limit) ends the daemons too.
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+
 
 def wait_for(what, seconds, condition, every=0.02):
     """The condition's first true value; TimeoutError names what was waited for."""
