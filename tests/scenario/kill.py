@@ -164,7 +164,7 @@ class Harness:
         self.loads += 1
         with_fence = self.loads % (2 if self.args.fence else 3) == 0
         kills_before_fence = self.rng.randrange(2, 6)
-        with Cluster(self.args.build) as cluster:
+        with Cluster(self.args.build, quiet=self.args.mutants) as cluster:
             database = cluster.path('out.db')
             checker = Checker(self.expected, database)
             cluster.start_coordinator()

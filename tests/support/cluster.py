@@ -148,11 +148,12 @@ class ApiError(Exception):
 class Cluster:
     """One coordinator and any number of agents. Use as a context: all of it ends with it."""
 
-    def __init__(self, build, times=None, keep=False):
+    def __init__(self, build, times=None, keep=False, quiet=False):
         self.bin = os.path.join(ROOT, build, 'bin')
         self.folder = tempfile.mkdtemp(prefix='pk-', dir='/tmp')
         self.times = {**TIMES, **(times or {})}
         self.keep = keep
+        self.quiet = quiet  # no logs when it ends with an exception
         self.coordinator = None
         self.agents = {}
         self.env = {}
@@ -170,7 +171,7 @@ class Cluster:
             agent.kill()
         if self.coordinator is not None:
             self.coordinator.kill()
-        if kind is not None:
+        if kind is not None and not self.quiet:
             self.show_logs()
         if self.keep:
             print(f'kept {self.folder}')
