@@ -441,7 +441,9 @@ fault(struct sim *sim, uint64_t a, uint64_t b, void *own)
         }
         break;
     case 1:
-        if (sim->plan.agent_restarts) {
+        if (sim->plan.agent_restarts && sim_percent(sim, 30)) {
+            sim_agent_drain(sim, agent);
+        } else if (sim->plan.agent_restarts) {
             sim_agent_crash(sim, agent);
         }
         break;

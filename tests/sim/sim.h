@@ -85,6 +85,7 @@ void sim_dest_check_whole(struct sim *sim);
 struct sim_agent;
 void sim_agent_boot(struct sim *sim, uint32_t index);
 void sim_agent_crash(struct sim *sim, uint32_t index);
+void sim_agent_drain(struct sim *sim, uint32_t index); /* SIGTERM */
 void sim_agent_pause(struct sim *sim, uint32_t index, int64_t ms);
 void sim_agent_free_all(struct sim *sim);
 /* How long it still stands still. */

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/sim_task.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/alloc.h"
+
+enum { PAGE_OBJECTS = 7, CHUNK_RANGES = 5 };
+
+static const Penstock__Task *
+task_of(const struct sim_work *work)
+{
+    return work->task->task;
+}
+
+static bool
+is_discovery(const struct sim_work *work)
+{
+    return task_of(work)->kind == PENSTOCK__TASK_KIND__TASK_DISCOVER;
+}
+
+void
+sim_task_begin(struct sim_work *work)
+{
+    const Penstock__Task *task = task_of(work);
+    if (is_discovery(work) && task->has_cursor) {
+        char text[16];
+        snprintf(text, sizeof text, "%.*s", (int)task->cursor.len, (const char *)task->cursor.data);
+        work->page = (uint32_t)strtoul(text, NULL, 10);
+    }
+}
+
+void
+sim_task_next(struct sim_work *work)
+{
+    work->page += is_discovery(work) ? PAGE_OBJECTS : 1;
+}
+
+static void
+report_page(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, struct sim_work *work)
+{
+    Penstock__ObjectRef refs[PAGE_OBJECTS];
+    Penstock__ObjectRef *refs_at[PAGE_OBJECTS];
+    Penstock__LeafDiscovered page = PENSTOCK__LEAF_DISCOVERED__INIT;
+    char cursor[16];
+    uint32_t first = work->page;
+    for (; page.n_objects < PAGE_OBJECTS && first + page.n_objects < sim->plan.objects;
+         page.n_objects++) {
+        const struct sim_object *object = &sim->objects[first + page.n_objects];
+        Penstock__ObjectRef *ref = refs_at[page.n_objects] = &refs[page.n_objects];
+        *ref = (Penstock__ObjectRef)PENSTOCK__OBJECT_REF__INIT;
+        ref->key = proto_bytes(object->key, strlen(object->key));
+        ref->version = proto_bytes("v1", 2);
+        ref->has_size_bytes = ref->has_compressed = true;
+        ref->size_bytes = object->compressed ? object->size / 3 : object->size;
+        ref->compressed = object->compressed;
+    }
+    page.objects = refs_at;
+    page.task_id = task_of(work)->task_id;
+    page.epoch = task_of(work)->epoch;
+    snprintf(cursor, sizeof cursor, "%u", first + (unsigned)page.n_objects);
+    page.cursor = proto_bytes(cursor, strlen(cursor));
+    page.last = work->last = first + page.n_objects >= sim->plan.objects;
+    sim_leaf_say(sim, agent, leaf, MSG_LEAF_DISCOVERED, &page.base);
+}
+
+struct result {
+    Penstock__LeafTaskResult outer;
+    Penstock__TaskResult inner;
+    Penstock__Origin nobody;
+    Penstock__Stamp none;
+};
+
+static Penstock__TaskResult *
+result_init(struct result *result, const struct sim_work *work)
+{
+    penstock__leaf_task_result__init(&result->outer);
+    penstock__task_result__init(&result->inner);
+    penstock__origin__init(&result->nobody);
+    penstock__stamp__init(&result->none);
+    result->outer.result = &result->inner;
+    result->inner.origin = &result->nobody;
+    result->nobody.agent = (char *)(uintptr_t) "";
+    result->nobody.seen = &result->none;
+    result->inner.task_id = task_of(work)->task_id;
+    result->inner.epoch = task_of(work)->epoch;
+    return &result->inner;
+}
+
+/* Ranges of the ledger, a chunk at a time. */
+static void
+fill_ranges(struct sim *sim, struct sim_work *work, Penstock__TaskResult *result,
+            Penstock__LedgerRange *ranges)
+{
+    uint32_t n = 0;
+    PS_LIST_FOR (at, &sim->dest.loaded) {
+        const struct sim_loaded *loaded = PS_CONTAINER(at, struct sim_loaded, link);
+        uint32_t mine = n++;
+        if (mine < work->page * CHUNK_RANGES || result->n_ranges == CHUNK_RANGES) {
+            continue;
+        }
+        const struct sim_object *object = &sim->objects[loaded->object];
+        struct bp_hash hash = ps_bp_hash(ps_span_str(object->key), ps_span_str("v1"));
+        Penstock__LedgerRange *range = &ranges[result->n_ranges];
+        *range = (Penstock__LedgerRange)PENSTOCK__LEDGER_RANGE__INIT;
+        range->bp_hash.len = PS_ID_BYTES;
+        range->bp_hash.data = ps_xalloc(PS_ID_BYTES);
+        memcpy(range->bp_hash.data, hash.id.b, PS_ID_BYTES);
+        range->key = proto_bytes(object->key, strlen(object->key));
+        range->from = loaded->from;
+        range->end = loaded->end;
+        range->eof = loaded->eof;
+        range->batch_id = proto_bytes(loaded->batch.id.b, PS_ID_BYTES);
+        result->ranges[result->n_ranges++] = range;
+    }
+    result->last = work->last = n <= (work->page + 1) * CHUNK_RANGES;
+}
+
+static void
+report_reconcile(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
+                 struct sim_work *work)
+{
+    struct result whole;
+    Penstock__TaskResult *result = result_init(&whole, work);
+    Penstock__DestState dest = PENSTOCK__DEST_STATE__INIT;
+    Penstock__LedgerRange ranges[CHUNK_RANGES];
+    Penstock__LedgerRange *ranges_at[CHUNK_RANGES];
+    Penstock__Counts totals = PENSTOCK__COUNTS__INIT;
+    result->chunk = work->page;
+    result->ok = true;
+    result->ranges = ranges_at;
+    fill_ranges(sim, work, result, ranges);
+    if (work->page == 0) {
+        result->dest = &dest;
+        dest.has_pipeline_uuid = sim->dest.has_fence;
+        dest.pipeline_uuid = proto_bytes(sim->dest.uuid.id.b, PS_ID_BYTES);
+        dest.has_generation = sim->dest.has_fence;
+        dest.generation = sim->dest.generation;
+        dest.has_batches = true;
+        dest.batches = ps_map_len(sim->dest.ledger);
+        dest.totals = &totals;
+    }
+    sim_leaf_say(sim, agent, leaf, MSG_LEAF_TASK_RESULT, &whole.outer.base);
+    for (size_t i = 0; i < result->n_ranges; i++) {
+        ps_free(ranges[i].bp_hash.data);
+    }
+}
+
+static void
+report_prepare(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
+               struct sim_work *work)
+{
+    const Penstock__Task *task = task_of(work);
+    struct result whole;
+    Penstock__TaskResult *result = result_init(&whole, work);
+    Penstock__Column column = PENSTOCK__COLUMN__INIT;
+    Penstock__Column *columns[] = {&column};
+    SIM_CHECK(sim, task->n_objects > 0);
+    if (!sim->dest.has_fence) {
+        sim->dest.has_fence = true;
+        memcpy(sim->dest.uuid.id.b, task->pipeline_uuid.data, PS_ID_BYTES);
+        sim->dest.generation = task->generation;
+    }
+    bool own = memcmp(sim->dest.uuid.id.b, task->pipeline_uuid.data, PS_ID_BYTES) == 0;
+    column.name = (char *)(uintptr_t) "a";
+    column.type = (char *)(uintptr_t) "text";
+    result->last = work->last = true;
+    result->ok = own;
+    result->code = own ? NULL : (char *)(uintptr_t) "dest_fence";
+    result->n_columns = own ? 1 : 0;
+    result->columns = columns;
+    result->table = (char *)(uintptr_t) "t";
+    sim_leaf_say(sim, agent, leaf, MSG_LEAF_TASK_RESULT, &whole.outer.base);
+}
+
+void
+sim_task_report(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
+                struct sim_work *work)
+{
+    if (is_discovery(work)) {
+        report_page(sim, agent, leaf, work);
+    } else if (task_of(work)->kind == PENSTOCK__TASK_KIND__TASK_RECONCILE) {
+        report_reconcile(sim, agent, leaf, work);
+    } else {
+        report_prepare(sim, agent, leaf, work);
+    }
+}
+
+void
+sim_task_give_up(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
+                 struct sim_work *work)
+{
+    struct result whole;
+    Penstock__TaskResult *result = result_init(&whole, work);
+    result->chunk = is_discovery(work) ? 0 : work->page;
+    result->last = work->last = true;
+    result->code = (char *)(uintptr_t) "cancelled";
+    result->text = (char *)(uintptr_t) "it was told to stop";
+    result->has_fail_class = true;
+    result->fail_class = PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL;
+    sim_leaf_say(sim, agent, leaf, MSG_LEAF_TASK_RESULT, &whole.outer.base);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/sim/sim_task.h: what a leaf works on, and its answers to tasks: pages of a discovery, the
+ * ledger in chunks, a table prepared. */
+#ifndef TESTS_SIM_SIM_TASK_H
+#define TESTS_SIM_SIM_TASK_H
+
+#include "tests/sim/sim_leaf.h"
+
+struct sim_work { /* a batch or a task */
+    struct ps_list link;
+    uint64_t serial;            /* also the number of its turn */
+    Penstock__LeafGrant *grant; /* or */
+    Penstock__LeafTask *task;
+    bool cancelled;
+    bool committing;
+    uint64_t fault_bp;
+    uint32_t page; /* task: which object or chunk comes next */
+    bool last;
+    bool waits_for_ack;
+};
+
+void sim_leaf_say(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
+                  enum msg_type type, const ProtobufCMessage *message);
+
+void sim_task_begin(struct sim_work *work);
+/* Sends the page or chunk that is next; sets work->last. */
+void sim_task_report(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
+                     struct sim_work *work);
+void sim_task_next(struct sim_work *work);
+void sim_task_give_up(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
+                      struct sim_work *work);
+
+#endif
