@@ -54,7 +54,7 @@ cli_connect(const struct cli_args *args, struct cli_connection *out)
     struct ps_error err = {0};
     const char *address = cli_args_get(args, CLI_OPT_COORDINATOR);
     if (address == NULL) {
-        address = getenv("PENSTOCK_COORDINATOR");
+        address = getenv("PENSTOCK_API");
     }
     if (address == NULL || address[0] == '\0') {
         address = "http://127.0.0.1:7180";

@@ -21,7 +21,7 @@ static const char *const exit_texts[][2] = {
 enum { EXIT_COUNT = sizeof exit_texts / sizeof exit_texts[0] };
 
 static const char *const environment[][2] = {
-    {"PENSTOCK_COORDINATOR", "the coordinator's address, where --coordinator is not given"},
+    {"PENSTOCK_API", "the coordinator's address, where --coordinator is not given"},
     {"XDG_STATE_HOME", "where the state of local loads lives that have no destination file"},
     {"NO_COLOR", "when set, no colours"},
 };

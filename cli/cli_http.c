@@ -154,7 +154,7 @@ fail_transport(const struct cli_call *call, struct ps_error *err)
         return ps_fail_code(err, PS_AGAIN, "unreachable",
                             "no coordinator answers at %s (%s); start one with "
                             "`penstock-coordinator`, or name another with --coordinator or "
-                            "PENSTOCK_COORDINATOR",
+                            "PENSTOCK_API",
                             address,
                             number != 0 ? strerror((int)number) : curl_easy_strerror(call->code));
     }

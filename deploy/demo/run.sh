@@ -40,9 +40,9 @@ name: unicode
 source: {url: data-unicode.txt}
 format: {type: csv, header: false, delimiter: ";", quote: ""}
 columns:
-  - {name: code, from: column_1, type: text}
-  - {name: name, from: column_2, type: text}
-  - {name: category, from: column_3, type: text}
+  - {name: code, from: c1, type: text}
+  - {name: name, from: c2, type: text}
+  - {name: category, from: c3, type: text}
   - {name: source_line, value: $line, type: bigint}
 destination: {url: sqlite:air.db, table: unicode}
 YAML
@@ -83,12 +83,13 @@ columns:
 destination: {url: sqlite:$work/air.db, table: inbox}
 limits: {batch_bytes: 256KiB}
 YAML
-export PENSTOCK_COORDINATOR="unix:$exec_dir/http"
+export PENSTOCK_API="unix:$exec_dir/http"
 show "$bin/penstock" apply -f inbox.yaml
 show "$bin/penstock" start inbox
 sleep 0.3
 printf '  $ kill -9 %s   # host-a, with its two leaf processes\n' "$victim"
 kill -9 "$victim"
+wait "$victim" 2>/dev/null || true
 show "$bin/penstock" watch inbox
 show "$bin/penstock" get agents
 

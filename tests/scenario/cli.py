@@ -386,7 +386,7 @@ class Cluster:
     def __init__(self, folder, agents=1):
         self.folder, self.all = folder, []
         self.address = f'unix:{folder}/http'
-        self.env = dict(os.environ, PENSTOCK_COORDINATOR=self.address)
+        self.env = dict(os.environ, PENSTOCK_API=self.address)
         self.start('coordinator', '--http', self.address, '--rpc', f'ipc://{folder}/rpc', '--state',
                    f'{folder}/state')
         for i in range(agents):
@@ -466,7 +466,7 @@ def main():
     args = parser.parse_args()
     BIN = os.path.abspath(os.path.join(args.build, 'bin'))
     PENSTOCK = os.path.join(BIN, 'penstock')
-    os.environ.pop('PENSTOCK_COORDINATOR', None)
+    os.environ.pop('PENSTOCK_API', None)
     failed = []
     stories = [(n[4:], f) for n, f in globals().items() if n.startswith('try_')]
     for name, story in stories:
