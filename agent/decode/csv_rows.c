@@ -28,6 +28,19 @@ csv_too_long(struct csv_run *run)
     return left > run->decoder->dialect.max_record_bytes;
 }
 
+bool
+csv_scan_too_long(struct csv_run *run, enum csv_kind kind, const struct csv_scan *scan)
+{
+    /* A quote that is never closed reaches to the object's end: so it would be read from windows
+     * that end earlier. */
+    if (kind == CSV_MORE || (kind == CSV_BAD && scan->bad_open)) {
+        return csv_too_long(run);
+    }
+    return (kind == CSV_RECORD || kind == CSV_BAD) &&
+           csv_run_offset(run, scan->end) - csv_run_offset(run, run->at) >
+               run->decoder->dialect.max_record_bytes;
+}
+
 static enum ps_status
 reject_out(struct csv_run *run, struct decode_reject *reject, const uint8_t *begin,
            const uint8_t *end)
@@ -255,22 +268,17 @@ slow_record(struct csv_run *run)
     struct csv_scan scan = {0};
     enum csv_kind kind =
         csv_scan(&decoder->dialect, run->at, run->end, run->eof, &decoder->fields, &scan);
+    if (csv_scan_too_long(run, kind, &scan)) {
+        return csv_long_begin(run);
+    }
     switch (kind) {
     case CSV_MORE:
-        if (csv_too_long(run)) {
-            return csv_long_begin(run);
-        }
         run->waits = true;
         return PS_OK;
     case CSV_COMMENT:
         csv_run_advance(run, scan.end, scan.lines);
         return PS_OK;
     case CSV_BAD:
-        if (csv_too_long(run) &&
-            (scan.bad_open || csv_run_offset(run, scan.end) - csv_run_offset(run, run->at) >
-                                  decoder->dialect.max_record_bytes)) {
-            return csv_long_begin(run); /* as it would be with a window that ends earlier */
-        }
         return csv_reject_bad(run, &scan);
     case CSV_RECORD: {
         struct whole whole = {

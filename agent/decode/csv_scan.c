@@ -230,8 +230,11 @@ static enum csv_kind
 comment(const struct place *place, const uint8_t *begin, struct csv_scan *out)
 {
     out->end = csv_line_skip(place->dialect->line_end, begin, place->end, place->eof);
-    out->lines = 1;
-    return out->end == NULL ? CSV_MORE : CSV_COMMENT;
+    if (out->end == NULL) {
+        return CSV_MORE;
+    }
+    out->lines = csv_lines_count(place->dialect->line_end, begin, out->end);
+    return CSV_COMMENT;
 }
 
 enum csv_kind
@@ -278,7 +281,6 @@ csv_scan(const struct csv_dialect *dialect, const uint8_t *begin, const uint8_t 
         if (stop != STOP_DELIMITER) {
             out->end = p;
             out->lines = csv_lines_count(dialect->line_end, begin, p);
-            out->lines += out->lines == 0;
             return CSV_RECORD;
         }
     }

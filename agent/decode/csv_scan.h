@@ -37,7 +37,7 @@ enum csv_kind {
 
 struct csv_scan {
     const uint8_t *end; /* after the line end */
-    uint64_t lines;     /* line ends in [begin, end), 1 for a last line without one */
+    uint64_t lines;     /* csv_lines_count of [begin, end) */
     const uint8_t *bad_at;
     uint32_t bad_field; /* 0-based */
     bool bad_open;      /* the quote at bad_at is never closed */

@@ -223,7 +223,9 @@ phase_skip(struct csv_run *run)
         return PS_OK;
     }
     const uint8_t *next = csv_line_skip(decoder->dialect.line_end, run->at, run->end, run->eof);
-    if (next == NULL && csv_too_long(run)) {
+    uint64_t line =
+        csv_run_offset(run, next == NULL ? run->end : next) - csv_run_offset(run, run->at);
+    if (line > decoder->dialect.max_record_bytes) {
         return ps_fail_code(run->err, PS_BADDATA, "bad_header",
                             "csv: a line to be skipped (format.skip_lines) is longer than "
                             "limits.max_record_bytes");
@@ -233,7 +235,7 @@ phase_skip(struct csv_run *run)
         return PS_OK;
     }
     decoder->skip_left--;
-    csv_run_advance(run, next, 1);
+    csv_run_advance(run, next, csv_lines_count(decoder->dialect.line_end, run->at, next));
     return PS_OK;
 }
 
@@ -298,21 +300,22 @@ phase_header(struct csv_run *run)
     if (kind == CSV_NOMEM) {
         return ps_fail(run->err, PS_FULL, "csv: no memory for the header's fields");
     }
-    bool long_record = kind == CSV_MORE && csv_too_long(run);
-    if (long_record && comment_here(run)) {
-        return csv_long_begin(run);
-    }
-    if ((long_record || kind == CSV_BAD) && decoder->dialect.header == CSV_HEADER_TRUE) {
+    bool long_record = csv_scan_too_long(run, kind, &scan);
+    if ((long_record || kind == CSV_BAD) && decoder->dialect.header == CSV_HEADER_TRUE &&
+        !comment_here(run)) {
         return ps_fail_code(run->err, PS_BADDATA, "bad_header", "csv: the header at line %llu %s",
                             (unsigned long long)decoder->line,
                             long_record ? "is longer than limits.max_record_bytes"
                                         : "has a quote that is not closed, or something behind a "
                                           "closing quote");
     }
+    if (long_record) {
+        return csv_long_begin(run);
+    }
     switch (kind) {
     case CSV_MORE:
-        run->waits = !long_record;
-        return long_record ? csv_long_begin(run) : PS_OK;
+        run->waits = true;
+        return PS_OK;
     case CSV_COMMENT:
         csv_run_advance(run, scan.end, scan.lines);
         return PS_OK;

@@ -93,6 +93,8 @@ PS_MUSTCHECK enum ps_status csv_rows(struct csv_run *run);
 PS_MUSTCHECK enum ps_status csv_long_begin(struct csv_run *run);
 PS_MUSTCHECK enum ps_status csv_long_run(struct csv_run *run);
 bool csv_too_long(struct csv_run *run);
+/* Whether what csv_scan found at run->at is longer than the limit, whatever the window is. */
+bool csv_scan_too_long(struct csv_run *run, enum csv_kind kind, const struct csv_scan *scan);
 PS_MUSTCHECK enum ps_status csv_reject_bad(struct csv_run *run, const struct csv_scan *scan);
 
 /* ---- csv_header.c */
