@@ -271,6 +271,8 @@ disconnect(struct dst_sqlite *d)
     }
     (void)sqlite3_close_v2(d->db);
     d->db = NULL;
+    dst_sqlite_image_free(d->image);
+    d->image = NULL;
 }
 
 static enum ps_status
@@ -326,7 +328,8 @@ connect_new(struct dst_sqlite *d, bool create, bool fresh, struct ps_error *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, configure_library);
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI |
+                (create ? SQLITE_OPEN_CREATE : 0);
     int rc = sqlite3_open_v2(d->path, &d->db, flags, NULL);
     if (rc != SQLITE_OK) {
         enum ps_status status = dst_sqlite_fail(d, rc, "open", err);

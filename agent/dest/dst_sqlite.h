@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "agent/dest/dest.h"
+#include "agent/dest/dst_sqlite_image.h"
 
 enum { DST_SQLITE_FORMAT = 1, DST_SQLITE_PAGE_BYTES = 16384 };
 
@@ -46,6 +47,8 @@ enum dst_sqlite_check {
 struct dst_sqlite_column {
     uint32_t cell; /* which cell of a row */
     enum dst_sqlite_check check;
+    bool image_takes; /* an image can hold it, as store says */
+    enum image_store store;
     char *name;
 };
 
@@ -87,6 +90,11 @@ struct dst_sqlite {
     sqlite3_stmt *insert_block;
     sqlite3_stmt *insert_row;
     sqlite3_stmt *insert_reject;
+    bool covers_table; /* every column of the table is loaded */
+    /* Of the connection: attached once, NULL where it cannot be. */
+    struct dst_sqlite_image *image;
+    bool image_on; /* for the present plan */
+    sqlite3_stmt *insert_image[IMAGE_TABLES];
     struct dst_sqlite_feed feed;
     uint64_t upserts; /* rows that updated another, counted by the statement itself */
 };
@@ -203,6 +211,13 @@ PS_MUSTCHECK enum ps_status dst_sqlite_vtab_register(struct dst_sqlite *d, uint3
 PS_MUSTCHECK enum ps_status dst_sqlite_plan(struct dst_sqlite *d, const struct spec_column *columns,
                                             size_t count, struct ps_error *err);
 void dst_sqlite_plan_drop(struct dst_sqlite *d);
+
+/* ---- dst_sqlite_bulk.c: whole blocks at once, through an image */
+
+/* Sets d->image_on where SQLite would transfer whole records from an image into the table. */
+void dst_sqlite_bulk_plan(struct dst_sqlite *d);
+/* The statement that reads the image's table. */
+sqlite3_stmt *dst_sqlite_bulk_stmt(struct dst_sqlite *d, uint32_t table, struct ps_error *err);
 
 /* ---- dst_sqlite_value.c: would a column change this value? */
 

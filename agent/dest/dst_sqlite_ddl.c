@@ -383,6 +383,29 @@ check_of(const struct table_column *column, const struct spec_column *ours)
     return CHECK_NOTHING;
 }
 
+static void
+set_store(struct dst_sqlite_column *out, const struct table_column *column, enum column_type type)
+{
+    switch (affinity_of(column)) {
+    case AFF_NONE:
+        out->store = IMAGE_ANY;
+        out->image_takes = true;
+        break;
+    case AFF_TEXT:
+        out->store = IMAGE_TEXT;
+        out->image_takes = type == COL_TEXT;
+        break;
+    case AFF_NUMERIC:
+        out->store = IMAGE_INTEGER;
+        out->image_takes = type == COL_BIGINT && type_has(column->type, "INT");
+        break;
+    case AFF_REAL:
+        out->store = IMAGE_REAL;
+        out->image_takes = type != COL_TEXT;
+        break;
+    }
+}
+
 /* Between one complaint and the next. */
 static struct ps_buf *
 and_also(struct ps_buf *wrong)
@@ -441,8 +464,9 @@ dst_sqlite_match(struct dst_sqlite *d, const struct spec_column *columns, size_t
                 given = true;
                 enum dst_sqlite_check check = check_of(column, &columns[i]);
                 d->any_check = d->any_check || check != CHECK_NOTHING;
-                d->columns[filled++] = (struct dst_sqlite_column){
+                d->columns[filled] = (struct dst_sqlite_column){
                     .cell = (uint32_t)i, .check = check, .name = ps_xstrdup(column->name)};
+                set_store(&d->columns[filled++], column, columns[i].type);
             }
         }
         if (!given && column->not_null && !column->has_default && !column->generated &&
@@ -458,6 +482,7 @@ dst_sqlite_match(struct dst_sqlite *d, const struct spec_column *columns, size_t
                               ps_buf_str(&wrong));
     }
     d->ncols = (uint32_t)count;
+    d->covers_table = filled == shape.count;
     ps_buf_fini(&wrong);
     shape_fini(&shape);
     return status;

@@ -12,6 +12,11 @@ dst_sqlite_plan_drop(struct dst_sqlite *d)
     d->insert_block = NULL;
     d->insert_row = NULL;
     d->insert_reject = NULL;
+    for (size_t i = 0; i < IMAGE_TABLES; i++) {
+        (void)sqlite3_finalize(d->insert_image[i]);
+        d->insert_image[i] = NULL;
+    }
+    d->image_on = false;
     for (uint32_t i = 0; d->columns != NULL && i < d->ncols; i++) {
         ps_free(d->columns[i].name);
     }
@@ -230,7 +235,9 @@ plan_anew(struct dst_sqlite *d, const struct spec_column *columns, size_t count,
     if (status == PS_OK) {
         status = prepare_row(d, err);
     }
-    if (status != PS_OK) {
+    if (status == PS_OK) {
+        dst_sqlite_bulk_plan(d);
+    } else {
         dst_sqlite_plan_drop(d);
     }
     return status;

@@ -13,6 +13,10 @@ enum {
     /* Values of a refused row kept with its reject, and how much of that a batch may hold. */
     LATE_RAW_BYTES = 1024,
     LATE_RAW_TOTAL_BYTES = 8 * 1024 * 1024,
+    /* One piece of a batch: small enough to stay in the processor's cache. */
+    IMAGE_LEAST_BYTES = 1024 * 1024,
+    /* So many blocks that no image takes, and this batch tries no more. */
+    MISFITS_MAX = 4,
 };
 
 /* The table said no to one row, and will again; anything else is about the file. */
@@ -328,6 +332,65 @@ insert_block(struct dst_sqlite_rows *rows, const struct block *block, uint64_t p
     return insert_singly(rows, block, place, err);
 }
 
+/* ---- whole blocks through the image */
+
+/* What the image holds goes into the table. */
+static enum ps_status
+flush_image(struct dst_sqlite_rows *rows, struct ps_error *err)
+{
+    struct dst_sqlite *d = rows->d;
+    uint64_t given = rows->in_image;
+    if (given == 0) {
+        return PS_OK;
+    }
+    rows->in_image = 0;
+    uint32_t table = dst_sqlite_image_finish(d->image);
+    sqlite3_stmt *stmt = dst_sqlite_bulk_stmt(d, table, err);
+    if (stmt == NULL) {
+        return dst_sqlite_failed(err);
+    }
+    int rc = sqlite3_step(stmt);
+    enum ps_status status = PS_OK;
+    if (rc != SQLITE_DONE) {
+        d->image_on = false; /* run again, it goes without */
+        status = dst_sqlite_fail(d, rc, "insert", err);
+        status = is_row_error(rc) ? (err == NULL ? PS_AGAIN : (err->status = PS_AGAIN)) : status;
+    }
+    (void)sqlite3_reset(stmt);
+    dst_sqlite_image_next(d->image);
+    if (status == PS_OK && (uint64_t)sqlite3_changes64(d->db) != given) {
+        d->image_on = false;
+        return ps_fail(err, PS_BUG, "sqlite %s: %lld of %" PRIu64 " rows were transferred", d->path,
+                       (long long)sqlite3_changes64(d->db), given);
+    }
+    rows->counts.inserted += status == PS_OK ? given : 0;
+    return status;
+}
+
+/* *out_taken: the block is in the image. Order is kept: before a block that goes another way, the
+ * image is flushed. */
+static enum ps_status
+try_image(struct dst_sqlite_rows *rows, const struct block *block, bool *out_taken,
+          struct ps_error *err)
+{
+    struct dst_sqlite *d = rows->d;
+    *out_taken = false;
+    enum ps_status status = PS_OK;
+    if (d->image_on && !rows->one_by_one && rows->misfits < MISFITS_MAX && block->rows > 0 &&
+        dst_sqlite_image_has_room(d->image)) {
+        status = dst_sqlite_image_add(d->image, block, d->feed.cells, out_taken, err);
+        rows->misfits += status == PS_OK && !*out_taken;
+    }
+    if (*out_taken) {
+        rows->in_image += block->rows;
+    }
+    if (status == PS_OK &&
+        (!*out_taken || dst_sqlite_image_bytes(d->image) >= rows->image_target)) {
+        status = flush_image(rows, err);
+    }
+    return status;
+}
+
 /* ---- the batch */
 
 /* The orphans of the pass before, once more in their order. */
@@ -384,6 +447,13 @@ dst_sqlite_rows_insert(struct dst_sqlite_rows *rows, struct ps_error *err)
     rows->counts.rejected_at_load = 0;
     ps_buf_clear(&rows->late);
     rows->orphan_count = 0;
+    rows->in_image = 0;
+    rows->misfits = 0;
+    if (rows->d->image_on) {
+        dst_sqlite_image_restart(rows->d->image);
+        uint64_t share = stage_batch_bytes(rows->batch->rows) / (IMAGE_TABLES - 2);
+        rows->image_target = share > IMAGE_LEAST_BYTES ? share : IMAGE_LEAST_BYTES;
+    }
     stage_batch_rewind(rows->batch->rows);
     uint64_t place = 0;
     for (;;) {
@@ -396,7 +466,11 @@ dst_sqlite_rows_insert(struct dst_sqlite_rows *rows, struct ps_error *err)
         if (status == PS_OK && dst_sqlite_canceled(rows->d)) {
             status = ps_fail(err, PS_CANCELED, "sqlite %s: asked to stop", rows->d->path);
         }
+        bool taken = false;
         if (status == PS_OK && block != NULL) {
+            status = try_image(rows, block, &taken, err);
+        }
+        if (status == PS_OK && block != NULL && !taken) {
             status = insert_block(rows, block, place, err);
         }
         if (status != PS_OK) {
@@ -406,6 +480,10 @@ dst_sqlite_rows_insert(struct dst_sqlite_rows *rows, struct ps_error *err)
             break;
         }
         place += block->rows;
+    }
+    enum ps_status flushed = flush_image(rows, err);
+    if (flushed != PS_OK) {
+        return flushed;
     }
     for (size_t before = SIZE_MAX; rows->orphan_count > 0;) {
         bool last_chance = rows->orphan_count == before;

@@ -19,6 +19,9 @@ struct dst_sqlite_rows {
     /* Rows, by their place in the batch, whose foreign key had no parent yet. */
     uint64_t *orphans;
     size_t orphan_count, orphan_cap;
+    uint64_t in_image;     /* rows of blocks that wait in the image */
+    uint64_t image_target; /* bytes of an image that is flushed */
+    unsigned misfits;
 };
 
 /* All rows; may be called again after a rollback. */

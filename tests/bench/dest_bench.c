@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dest_bench DIR [BATCHES] [ROWS_A_BATCH]: what one leaf's load thread can do. The same sealed
- * batch (16 columns, about 16 MiB as CSV) goes in again and again under new ids, durable and
- * ledgered each time. Prints MB/s of CSV, and the seconds of rows and of COMMIT. */
+/* dest_bench DIR [BATCHES] [ROWS_A_BATCH] [ON_CONFLICT]: what one leaf's load thread can do. The
+ * same sealed batch (16 columns, about 16 MiB as CSV) goes in again and again under new ids,
+ * durable and ledgered each time. Prints MB/s of CSV, and the seconds of rows and of COMMIT. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,13 +105,13 @@ seconds_of(struct timeval time)
 }
 
 static struct spec *
-make_spec(const char *path)
+make_spec(const char *path, const char *on_conflict)
 {
     struct ps_buf yaml = PS_BUF_INIT;
     ps_buf_xprintf(&yaml,
                    "name: bench\nsource: {url: \"file:/x\"}\nformat: {type: csv}\n"
-                   "destination: {url: \"sqlite:%s\", table: t}\n",
-                   path);
+                   "destination: {url: \"sqlite:%s\", table: t, on_conflict: %s}\n",
+                   path, on_conflict);
     struct spec *spec = NULL;
     struct spec_errors errors = {0};
     struct ps_error err = {0};
@@ -124,7 +124,7 @@ int
 main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: dest_bench DIR [BATCHES] [ROWS_A_BATCH]\n");
+        fprintf(stderr, "usage: dest_bench DIR [BATCHES] [ROWS_A_BATCH] [ON_CONFLICT]\n");
         return 2;
     }
     uint64_t batches = argc > 2 ? strtoull(argv[2], NULL, 10) : 16;
@@ -147,7 +147,7 @@ main(int argc, char **argv)
         columns[i].type = i < 5 ? COL_BIGINT : i < 8 ? COL_DOUBLE : COL_TEXT;
         columns[i].type_given = true;
     }
-    struct spec *spec = make_spec(path);
+    struct spec *spec = make_spec(path, argc > 4 ? argv[4] : "error");
     struct dest_env env = {.phase = on_phase};
     const struct dest_ops *ops = dest_find(spec_str(spec, "destination.url"), &err);
     struct dest *dest = NULL;
