@@ -265,9 +265,9 @@ disconnect(struct dst_sqlite *d)
      * has made WAL stays so. */
     sqlite3_busy_timeout(d->db, 0);
     bool wal = true;
-    if (sqlite3_exec(d->db, "PRAGMA journal_mode", on_journal_mode, &wal, NULL) == SQLITE_OK &&
+    if (sqlite3_exec(d->db, "PRAGMA main.journal_mode", on_journal_mode, &wal, NULL) == SQLITE_OK &&
         !wal) {
-        (void)sqlite3_exec(d->db, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL);
+        (void)sqlite3_exec(d->db, "PRAGMA main.journal_mode=DELETE", NULL, NULL, NULL);
     }
     (void)sqlite3_close_v2(d->db);
     d->db = NULL;
@@ -297,12 +297,12 @@ set_up(struct dst_sqlite *d, bool fresh, struct ps_error *err)
     bool wal = false;
     int rc = SQLITE_BUSY;
     while ((rc & 0xff) == SQLITE_BUSY && !dst_sqlite_canceled(d)) {
-        rc = sqlite3_exec(d->db, "PRAGMA journal_mode", on_journal_mode, &wal, NULL);
+        rc = sqlite3_exec(d->db, "PRAGMA main.journal_mode", on_journal_mode, &wal, NULL);
     }
     if (rc != SQLITE_OK) {
         return dst_sqlite_fail(d, rc, "open", err);
     }
-    return wal ? PS_OK : dst_sqlite_exec(d, "PRAGMA journal_mode=TRUNCATE", err);
+    return wal ? PS_OK : dst_sqlite_exec(d, "PRAGMA main.journal_mode=TRUNCATE", err);
 }
 
 static void
@@ -404,6 +404,9 @@ dst_sqlite_begin(struct dst_sqlite *d, struct ps_error *err)
     sqlite3_stmt *begin = dst_sqlite_stmt(d, SQL_BEGIN, err);
     if (begin == NULL) {
         return dst_sqlite_failed(err);
+    }
+    if (d->image != NULL) {
+        dst_sqlite_image_restart(d->image); /* before BEGIN, which looks at what has changed */
     }
     bool row = false;
     enum ps_status status = dst_sqlite_step(d, begin, &row, err);

@@ -93,7 +93,8 @@ struct dst_sqlite {
     bool covers_table; /* every column of the table is loaded */
     /* Of the connection: attached once, NULL where it cannot be. */
     struct dst_sqlite_image *image;
-    bool image_on; /* for the present plan */
+    bool image_on;    /* for the present plan */
+    bool image_asked; /* whether SQLite has been asked about it */
     sqlite3_stmt *insert_image[IMAGE_TABLES];
     struct dst_sqlite_feed feed;
     uint64_t upserts; /* rows that updated another, counted by the statement itself */
@@ -216,6 +217,8 @@ void dst_sqlite_plan_drop(struct dst_sqlite *d);
 
 /* Sets d->image_on where SQLite would transfer whole records from an image into the table. */
 void dst_sqlite_bulk_plan(struct dst_sqlite *d);
+/* In the transaction after the one of _plan: does what that could not do yet. */
+void dst_sqlite_bulk_ask(struct dst_sqlite *d);
 /* The statement that reads the image's table. */
 sqlite3_stmt *dst_sqlite_bulk_stmt(struct dst_sqlite *d, uint32_t table, struct ps_error *err);
 

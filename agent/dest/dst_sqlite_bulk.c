@@ -13,9 +13,6 @@ static const char schema[] = "penstock_rows";
 static bool
 attach(struct dst_sqlite *d)
 {
-    if (d->image != NULL) {
-        return true;
-    }
     d->image = dst_sqlite_image_new();
     if (d->image == NULL) {
         return false;
@@ -69,6 +66,7 @@ void
 dst_sqlite_bulk_plan(struct dst_sqlite *d)
 {
     d->image_on = false;
+    d->image_asked = true;
     if (d->on_conflict != CONFLICT_ERROR || !d->covers_table || d->has_triggers) {
         return;
     }
@@ -80,10 +78,24 @@ dst_sqlite_bulk_plan(struct dst_sqlite *d)
         stores[i] = d->columns[i].store;
         cells[i] = d->columns[i].cell;
     }
-    d->image_on = takes && attach(d) && dst_sqlite_image_shape(d->image, d->ncols, stores, cells) &&
-                  transfers_records(d);
+    /* BEGIN IMMEDIATE has opened a transaction on what was attached before: of a new shape that one
+     * knows nothing. The next will. */
+    bool known = d->image == NULL;
+    takes = takes && (d->image != NULL || attach(d)) &&
+            dst_sqlite_image_shape(d->image, d->ncols, stores, cells);
+    d->image_on = takes && known && transfers_records(d);
+    d->image_asked = !takes || known;
     ps_free(stores);
     ps_free(cells);
+}
+
+void
+dst_sqlite_bulk_ask(struct dst_sqlite *d)
+{
+    if (!d->image_asked) {
+        d->image_asked = true;
+        d->image_on = transfers_records(d);
+    }
 }
 
 sqlite3_stmt *

@@ -45,7 +45,7 @@ PS_MUSTCHECK bool dst_sqlite_image_shape(struct dst_sqlite_image *image, uint32_
 void dst_sqlite_image_table(const struct dst_sqlite_image *image, uint32_t number, char *out,
                             size_t out_bytes);
 
-/* At the begin of each transaction: no table has been used. */
+/* Before each transaction: no table has been used, and what SQLite has cached is stale. */
 void dst_sqlite_image_restart(struct dst_sqlite_image *image);
 /* False when all tables of this transaction have been used. */
 bool dst_sqlite_image_has_room(const struct dst_sqlite_image *image);

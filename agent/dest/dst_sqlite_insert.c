@@ -267,6 +267,7 @@ dst_sqlite_plan(struct dst_sqlite *d, const struct spec_column *columns, size_t 
     if (d->insert_reject != NULL && d->schema_version == version &&
         ps_span_eq(ps_buf_span(&signature), ps_buf_span(&d->signature))) {
         ps_buf_fini(&signature);
+        dst_sqlite_bulk_ask(d);
         return PS_OK;
     }
     dst_sqlite_plan_drop(d);

@@ -450,7 +450,6 @@ dst_sqlite_rows_insert(struct dst_sqlite_rows *rows, struct ps_error *err)
     rows->in_image = 0;
     rows->misfits = 0;
     if (rows->d->image_on) {
-        dst_sqlite_image_restart(rows->d->image);
         uint64_t share = stage_batch_bytes(rows->batch->rows) / (IMAGE_TABLES - 2);
         rows->image_target = share > IMAGE_LEAST_BYTES ? share : IMAGE_LEAST_BYTES;
     }

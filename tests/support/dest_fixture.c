@@ -238,8 +238,8 @@ flush(struct fixture_batch *b)
     }
 }
 
-void
-fixture_row(struct fixture_batch *b, const char *kinds, ...)
+struct block_row
+fixture_row_begin(struct fixture_batch *b)
 {
     if (b->block == NULL) {
         b->block = stage_block_take(b->fixture->stage, b->ncols);
@@ -248,17 +248,30 @@ fixture_row(struct fixture_batch *b, const char *kinds, ...)
     struct row_meta meta = {.offset = b->line * 10, .length = 10, .line = b->line};
     struct block_row row;
     PS_ASSERT(block_row_begin(b->block, &meta, &row) == PS_OK);
+    return row;
+}
+
+void
+fixture_row_end(struct fixture_batch *b, struct block_row *row)
+{
+    block_row_end(b->block, row);
+    b->batch.counts.decoded++;
+    if (block_is_full(b->block)) {
+        flush(b);
+    }
+}
+
+void
+fixture_row(struct fixture_batch *b, const char *kinds, ...)
+{
+    struct block_row row = fixture_row_begin(b);
     va_list args;
     va_start(args, kinds);
     for (const char *kind = kinds; *kind != '\0'; kind++) {
         put_cell(b, &row, *kind, &args);
     }
     va_end(args);
-    block_row_end(b->block, &row);
-    b->batch.counts.decoded++;
-    if (block_is_full(b->block)) {
-        flush(b);
-    }
+    fixture_row_end(b, &row);
 }
 
 void

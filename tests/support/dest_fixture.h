@@ -58,6 +58,9 @@ void fixture_batch_init(struct dest_fixture *f, struct fixture_batch *b, uint32_
                         unsigned number);
 /* kinds: i int64_t, d double, s const char *, n no argument */
 void fixture_row(struct fixture_batch *b, const char *kinds, ...);
+/* The same by hand: puts on b->block between the two. */
+struct block_row fixture_row_begin(struct fixture_batch *b);
+void fixture_row_end(struct fixture_batch *b, struct block_row *row);
 void fixture_reject(struct fixture_batch *b, uint64_t offset, const char *reason);
 void fixture_batch_seal(struct fixture_batch *b);
 enum ps_status fixture_load(struct dest_fixture *f, struct fixture_batch *b, struct ps_error *err);
