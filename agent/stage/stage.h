@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* agent/stage/stage.h: rows at rest, between decode and load.
- * In: blocks and rejects of one batch, in fetch order, from one writer.  Out: the same, sealed: from
- *     memory while they fit the leaf's budget, else from checksummed segment files.
- * Invariant: a sealed batch never changes; its segments are whole, fsynced and checksummed; any segment
- *            in the folder that belongs to no sealed batch is garbage and is removed on open.
+ * In: blocks and rejects of one batch, in fetch order, from one writer.  Out: the same, sealed:
+ *     from memory while they fit the leaf's budget, else from checksummed segment files.
+ * Invariant: a sealed batch never changes; its segments are whole, fsynced and checksummed; any
+ *            segment in the folder that belongs to no sealed batch is garbage, removed on open.
  *            An fsync error condemns the file: it is never fsynced again, the batch fails.
  * Threads: struct stage is safe from any thread; a struct stage_batch has one owner at a time
  *          (the extract thread until sealed, then the load thread). */
@@ -30,13 +30,13 @@ PS_MUSTCHECK enum ps_status stage_open(const char *dir, const struct stage_limit
 void stage_close(struct stage *stage);
 uint64_t stage_memory_now(const struct stage *stage);
 
-PS_MUSTCHECK enum ps_status stage_batch_new(struct stage *stage, struct batch_id id,
-                                            uint64_t epoch, uint32_t ncols,
-                                            struct stage_batch **out, struct ps_error *err);
+PS_MUSTCHECK enum ps_status stage_batch_new(struct stage *stage, struct batch_id id, uint64_t epoch,
+                                            uint32_t ncols, struct stage_batch **out,
+                                            struct ps_error *err);
 /* Moves *own_block in and nulls it; on failure the caller still owns it. Spent blocks come back by
  * stage_block_take, so that pages are reused. */
-PS_MUSTCHECK enum ps_status stage_batch_append(struct stage_batch *batch,
-                                               struct block **own_block, struct ps_error *err);
+PS_MUSTCHECK enum ps_status stage_batch_append(struct stage_batch *batch, struct block **own_block,
+                                               struct ps_error *err);
 /* An empty block: a used one where there is one, else new. NULL when memory is refused. */
 struct block *stage_block_take(struct stage *stage, uint32_t ncols);
 void stage_block_give(struct stage *stage, struct block **own_block);

@@ -17,15 +17,15 @@ typedef enum ps_status (*pull_fn)(void *ctx, uint8_t *out, size_t cap, size_t *o
 
 /* Against decompression bombs; 0 = no ceiling. */
 struct unwrap_limits {
-    uint64_t max_ratio;     /* unwrapped / stored, judged after the first 1 MiB of output */
-    uint64_t max_out_bytes; /* of one object */
+    uint64_t max_ratio;      /* unwrapped / stored, judged after the first 1 MiB of output */
+    uint64_t max_out_bytes;  /* of one object */
     size_t max_window_bytes; /* zstd frames that ask for more memory are refused */
 };
 
 struct unwrap; /* an open chain: magic detection, then one filter (or none) */
 
 struct unwrap_ops {
-    const char *name;  /* "gzip" */
+    const char *name; /* "gzip" */
     const char *help;
     /* True when the first bytes (at least 6 unless the object is shorter) are this format's. */
     bool (*detect)(struct ps_span head);

@@ -165,7 +165,8 @@ Test(pathglob, makes_patterns)
         pathglob_free(glob);
     }
     static const char *const wrong[] = {"a/b", "/a/*/../b",
-                                        "/{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}"};
+                                        "/{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}"
+                                        "{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}{1,2}"}; /* 65,536 */
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         struct pathglob *glob = NULL;
         struct ps_error err = {0};
