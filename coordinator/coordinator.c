@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -26,6 +27,8 @@ struct coordinator {
     int fault_fd;
     struct rpc *rpc;
     struct api *api;
+    _Atomic(struct api *) api_for_engine; /* NULL until it is open */
+    _Atomic(const char *) why_not_ready;  /* as the engine says */
 };
 
 static int64_t
@@ -47,6 +50,17 @@ env_random(void *ctx, void *out, size_t bytes)
 {
     (void)ctx;
     ps_rand_system(out, bytes);
+}
+
+static void
+env_say_ready(void *ctx, const char *why_not)
+{
+    struct coordinator *coordinator = ctx;
+    atomic_store(&coordinator->why_not_ready, why_not);
+    struct api *api = atomic_load(&coordinator->api_for_engine);
+    if (api != NULL) {
+        api_set_ready(api, why_not);
+    }
 }
 
 static void *
@@ -80,9 +94,11 @@ static enum ps_status
 open_engine(struct coordinator *coordinator, const struct engine_config *config,
             struct ps_error *err)
 {
-    coordinator->env = (struct engine_env){.mono_ms = env_mono_ms,
+    coordinator->env = (struct engine_env){.ctx = coordinator,
+                                           .mono_ms = env_mono_ms,
                                            .wall_ms = env_wall_ms,
                                            .random = env_random,
+                                           .say_ready = env_say_ready,
                                            .catalog = coordinator->catalog};
     enum ps_status status = engine_new(&coordinator->env, config, &coordinator->engine, err);
     if (status != PS_OK) {
@@ -114,7 +130,8 @@ open_doors(struct coordinator *coordinator, const struct coordinator_options *op
     if (status != PS_OK) {
         return status;
     }
-    api_set_ready(coordinator->api, NULL);
+    atomic_store(&coordinator->api_for_engine, coordinator->api);
+    api_set_ready(coordinator->api, atomic_load(&coordinator->why_not_ready));
     log_info("coordinator.started", "version=%s state=\"%s\" http=\"%s\" rpc=\"%s\" rpc_port=%u",
              PENSTOCK_VERSION, options->state, api_address(coordinator->api),
              config_str(options->config, "rpc"), rpc_port(coordinator->rpc));

@@ -126,6 +126,43 @@ cat_object_first(struct catalog *catalog, uint64_t pipeline_id, uint64_t generat
 }
 
 enum ps_status
+cat_object_drop_untouched(struct catalog *catalog, uint64_t pipeline_id, uint64_t generation,
+                          struct cat_untouched *out, struct ps_error *err)
+{
+    sqlite3_stmt *stmt = catalog->queries[QUERY_OBJECT_COUNT_UNTOUCHED];
+    struct cat_untouched count = {0};
+    bool row = false;
+    enum ps_status status = SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(generation));
+    while (status == PS_OK && (status = sql_step(stmt, &row, err)) == PS_OK && row) {
+        bool is_pending = strcmp(sql_column_text(stmt, 0), "pending") == 0;
+        uint64_t objects = (uint64_t)sql_column_int(stmt, 1);
+        *(is_pending ? &count.pending : &count.quarantined) = objects;
+        count.size_bytes += (uint64_t)sql_column_int(stmt, 2);
+        count.pending_rest_bytes += is_pending ? (uint64_t)sql_column_int(stmt, 3) : 0;
+    }
+    if (status == PS_OK) {
+        status = CATALOG_RUN(catalog, QUERY_OBJECT_DROP_UNTOUCHED, err, sql_u64(pipeline_id),
+                             sql_u64(generation));
+    }
+    if (status == PS_OK) {
+        *out = count;
+    }
+    return status;
+}
+
+enum ps_status
+cat_object_drop_all(struct catalog *catalog, uint64_t pipeline_id, struct ps_error *err)
+{
+    return CATALOG_RUN(catalog, QUERY_PIPELINE_DELETE_OBJECTS, err, sql_u64(pipeline_id));
+}
+
+enum ps_status
+cat_object_drop_known(struct catalog *catalog, uint64_t pipeline_id, struct ps_error *err)
+{
+    return CATALOG_RUN(catalog, QUERY_PIPELINE_DELETE_KNOWN, err, sql_u64(pipeline_id));
+}
+
+enum ps_status
 cat_object_put_known(struct catalog *catalog, const struct cat_known_range *row,
                      struct ps_error *err)
 {

@@ -84,6 +84,22 @@ PS_MUSTCHECK enum ps_status cat_object_in_state(struct catalog *catalog, uint64_
 PS_MUSTCHECK enum ps_status cat_object_first(struct catalog *catalog, uint64_t pipeline_id,
                                              uint64_t generation, uint32_t limit,
                                              cat_object_fn each, void *ctx, struct ps_error *err);
+/* Batch partitions of which nothing was ever cut. */
+struct cat_untouched {
+    uint64_t pending;
+    uint64_t quarantined;
+    uint64_t size_bytes;         /* of both */
+    uint64_t pending_rest_bytes; /* of the pending ones */
+};
+PS_MUSTCHECK enum ps_status cat_object_drop_untouched(struct catalog *catalog, uint64_t pipeline_id,
+                                                      uint64_t generation,
+                                                      struct cat_untouched *out,
+                                                      struct ps_error *err);
+/* All of a pipeline, of every generation. */
+PS_MUSTCHECK enum ps_status cat_object_drop_all(struct catalog *catalog, uint64_t pipeline_id,
+                                                struct ps_error *err);
+PS_MUSTCHECK enum ps_status cat_object_drop_known(struct catalog *catalog, uint64_t pipeline_id,
+                                                  struct ps_error *err);
 /* Puts or replaces. */
 PS_MUSTCHECK enum ps_status cat_object_put_known(struct catalog *catalog,
                                                  const struct cat_known_range *row,

@@ -33,6 +33,12 @@ enum {
 /* The code of a batch partition whose key was loaded before in another version. */
 #define ENG_OBJECT_CHANGED "object_changed"
 
+/* The code of one whose batch ended where it began: cut again, it would meet its own range. */
+#define ENG_NO_PROGRESS "no_progress"
+#define ENG_BEHIND                                                                                 \
+    "the catalog is older than what agents have seen (an old copy?): nothing is granted until it " \
+    "is reconciled"
+
 struct eng_agent;
 struct eng_pipeline;
 
@@ -151,8 +157,7 @@ struct eng_task {
     struct ps_span filter;         /* owned */
     Penstock__ObjectRef **objects; /* SAMPLE: owned */
     size_t object_count;
-    struct eng_wait *wait;        /* SAMPLE, READ_REJECTS and a discovery for a sample */
-    Penstock__TaskResult *result; /* what came so far */
+    struct eng_wait *wait; /* SAMPLE, READ_REJECTS and a discovery for a sample */
 };
 
 struct eng_reply {
@@ -180,9 +185,10 @@ struct engine {
     struct ps_list pipelines;
     struct ps_list tasks;
     struct ps_list waits;
-    struct ps_list replies;  /* to agents: struct eng_reply */
-    struct ps_list answers;  /* to people: struct eng_answer */
-    struct ps_map *batches;  /* by id: open and quarantined ones */
+    struct ps_list replies; /* to agents: struct eng_reply */
+    struct ps_list answers; /* to people: struct eng_answer */
+    struct ps_map *batches; /* by id: open and quarantined ones */
+    bool said_behind;
     struct cat_stamp behind; /* an agent has seen this and we have not; 0: none */
     char behind_agent[64];
     uint32_t online_leaves; /* of this turn's grants */

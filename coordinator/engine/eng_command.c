@@ -15,7 +15,22 @@ static bool
 is_active(const struct eng_pipeline *p)
 {
     return p->state == PIPELINE_PREPARING || p->state == PIPELINE_RUNNING ||
-           p->state == PIPELINE_STOPPING;
+           p->state == PIPELINE_STOPPING || p->leased > 0;
+}
+
+static void
+fail_active(struct engine *engine, struct engine_command *command, const struct eng_pipeline *p,
+            const char *what)
+{
+    if (p->leased > 0) {
+        eng_people_fail(engine, command, PS_REFUSED, "pipeline_active",
+                        "the pipeline is %s and %u of its batches are with leaves: stop it, wait "
+                        "until they are back, then %s",
+                        p->row.state, p->leased, what);
+    } else {
+        eng_people_fail(engine, command, PS_REFUSED, "pipeline_active",
+                        "the pipeline is %s: stop it, then %s", p->row.state, what);
+    }
 }
 
 /* ---- put */
@@ -98,6 +113,7 @@ raise_generation(struct engine *engine, struct eng_pipeline *p, const char *path
 {
     eng_report_drop_open(engine, p);
     p->row.generation++;
+    ENG_TRY(engine, cat_object_drop_known, p->row.id); /* they are of the older one */
     p->row.objects = p->row.objects_done = p->row.objects_pending = 0;
     p->row.objects_quarantined = p->row.bytes = p->row.bytes_done = p->row.bytes_pending = 0;
     p->row.batches_loaded = p->row.retries = p->row.slowest_ms = 0;
@@ -108,15 +124,30 @@ raise_generation(struct engine *engine, struct eng_pipeline *p, const char *path
               (unsigned long long)p->row.generation, path);
 }
 
+/* Another source: what the old one named and nobody has begun is not asked for any more. */
+static void
+drop_untouched(struct engine *engine, struct eng_pipeline *p)
+{
+    struct cat_untouched gone = {0};
+    ENG_TRY(engine, cat_object_drop_untouched, p->row.id, p->row.generation, &gone);
+    p->row.objects -= gone.pending + gone.quarantined;
+    p->row.objects_pending -= gone.pending;
+    p->row.objects_quarantined -= gone.quarantined;
+    p->row.bytes -= gone.size_bytes;
+    p->row.bytes_pending -= gone.pending_rest_bytes;
+}
+
 static void
 replace(struct engine *engine, struct engine_command *command, struct eng_pipeline *p,
         struct spec *own_spec)
 {
     const char *path = NULL;
     bool raises = spec_raises_generation(p->spec, own_spec, &path);
-    bool used = p->row.next_batch_number > 0 || p->row.batches_loaded > 0;
+    bool used = p->row.next_batch_number > 0 || p->row.batches_loaded > 0 || p->row.objects > 0;
     if (raises && used) {
         raise_generation(engine, p, path);
+    } else if (strcmp(spec_str(p->spec, "source.url"), spec_str(own_spec, "source.url")) != 0) {
+        drop_untouched(engine, p);
     }
     /* Columns stay frozen unless what they were inferred from has changed. */
     if (raises) {
@@ -151,8 +182,7 @@ put(struct engine *engine, struct engine_command *command)
     } else if (strcmp(p->row.spec_json, spec_canonical(spec)) == 0) {
         eng_people_answer(engine, command)->show_pipeline = true;
     } else if (is_active(p)) {
-        eng_people_fail(engine, command, PS_REFUSED, "pipeline_active",
-                        "the pipeline is %s: stop it, then change its spec", p->row.state);
+        fail_active(engine, command, p, "change its spec");
     } else {
         replace(engine, command, p, spec);
         spec = NULL;
@@ -188,8 +218,7 @@ stop(struct engine *engine, struct engine_command *command, struct eng_pipeline 
 static void delete (struct engine *engine, struct engine_command *command, struct eng_pipeline *p)
 {
     if (is_active(p)) {
-        eng_people_fail(engine, command, PS_REFUSED, "pipeline_active",
-                        "the pipeline is %s: stop it, then delete it", p->row.state);
+        fail_active(engine, command, p, "delete it");
         return;
     }
     eng_event(engine, p, "pipeline.deleted", p->row.name, "%llu loaded batches stay in its ledger",

@@ -166,6 +166,17 @@ collect(void *ctx, const struct cat_object *row)
     return true;
 }
 
+static bool
+may_try_again(struct engine *engine, const struct eng_object *object)
+{
+    const char *reason = object->row.reason == NULL ? "" : object->row.reason;
+    /* A batch that is still to be settled holds it: nothing of it may be cut before. */
+    bool held = object->row.has_batch &&
+                eng_store_find_batch(engine, ps_span(object->row.batch.id.b, PS_ID_BYTES)) != NULL;
+    return !held && strncmp(reason, ENG_OBJECT_CHANGED, strlen(ENG_OBJECT_CHANGED)) != 0 &&
+           strncmp(reason, ENG_NO_PROGRESS, strlen(ENG_NO_PROGRESS)) != 0;
+}
+
 void
 eng_discover_reset(struct engine *engine, struct eng_pipeline *p)
 {
@@ -178,8 +189,7 @@ eng_discover_reset(struct engine *engine, struct eng_pipeline *p)
         for (size_t i = 0; i < page.count; i++) {
             struct eng_object *object = &page.objects[i];
             after = object->row.id;
-            const char *reason = object->row.reason == NULL ? "" : object->row.reason;
-            if (strncmp(reason, ENG_OBJECT_CHANGED, strlen(ENG_OBJECT_CHANGED)) != 0) {
+            if (may_try_again(engine, object)) {
                 (void)eng_store_move_object(engine, p, object, OBJECT_ON_RESET);
                 eng_store_save_object(engine, object);
             }

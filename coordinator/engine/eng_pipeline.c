@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coordinator/engine/eng_pipeline.h"
 
+#include <stdio.h>
+
 #include "common/alloc.h"
+#include "common/log.h"
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_store.h"
@@ -25,12 +28,8 @@ need_task(struct engine *engine, struct eng_pipeline *p, Penstock__TaskKind kind
 static void
 discover(struct engine *engine, struct eng_pipeline *p)
 {
-    if (p->row.discovery_complete && p->limits.is_continuous &&
-        engine->now_ms >= p->next_discover_ms) {
-        p->row.discovery_complete = false;
-        p->dirty = true;
-    }
-    if (!p->row.discovery_complete) {
+    bool again = p->limits.is_continuous && engine->now_ms >= p->next_discover_ms;
+    if (!p->row.discovery_complete || again) {
         need_task(engine, p, PENSTOCK__TASK_KIND__TASK_DISCOVER);
     }
 }
@@ -41,11 +40,29 @@ has_quarantined(const struct eng_pipeline *p)
     return p->row.batches_quarantined > 0 || p->row.objects_quarantined > 0;
 }
 
+struct first_cause {
+    char text[PS_ERROR_TEXT_BYTES];
+};
+
+static bool
+take_cause(void *ctx, const struct cat_object *row)
+{
+    struct first_cause *cause = ctx;
+    char name[200];
+    snprintf(cause->text, sizeof cause->text, ", the first is %s: %s",
+             log_quote(row->key, name, sizeof name), row->reason == NULL ? "?" : row->reason);
+    return false;
+}
+
 static void
 stall(struct engine *engine, struct eng_pipeline *p)
 {
-    char *reason = ps_xasprintf("%llu objects are quarantined",
-                                (unsigned long long)p->row.objects_quarantined);
+    struct first_cause cause = {.text = ""};
+    ENG_TRY(engine, cat_object_in_state, p->row.id, p->row.generation, "quarantined", 0, 1,
+            take_cause, &cause);
+    unsigned long long count = p->row.objects_quarantined;
+    char *reason = ps_xasprintf("%llu %s quarantined%s", count,
+                                count == 1 ? "object is" : "objects are", cause.text);
     (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_STALL, reason);
     ps_free(reason);
 }
@@ -69,6 +86,17 @@ finish(struct engine *engine, struct eng_pipeline *p)
     return false;
 }
 
+static bool
+has_older_batches(const struct eng_pipeline *p)
+{
+    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&p->batches) {
+        if (PS_CONTAINER(at, struct eng_batch, link)->row.generation != p->row.generation) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 step_preparing(struct engine *engine, struct eng_pipeline *p)
 {
@@ -85,6 +113,11 @@ step_preparing(struct engine *engine, struct eng_pipeline *p)
     bool something = p->row.objects_pending > 0 || p->row.batches_open > 0;
     if (!something) {
         (void)finish(engine, p);
+        return;
+    }
+    /* Prepare raises the fence: only after all batches of older generations are settled. */
+    if (has_older_batches(p)) {
+        eng_store_say(p, "waits: batches of an older generation are being settled");
         return;
     }
     if (!p->row.prepared && (p->row.discovery_complete || p->row.objects >= ENG_PREPARE_OBJECTS)) {
@@ -149,15 +182,26 @@ step(struct engine *engine, struct eng_pipeline *p)
 void
 eng_pipeline_step_all(struct engine *engine)
 {
+    bool behind = eng_hello_behind(engine);
+    if (behind != engine->said_behind && engine->env.say_ready != NULL) {
+        engine->env.say_ready(engine->env.ctx, behind ? ENG_BEHIND : NULL);
+    }
+    engine->said_behind = behind;
     PS_LIST_FOR (at, &engine->pipelines) {
-        step(engine, PS_CONTAINER(at, struct eng_pipeline, link));
+        struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
+        if (behind && (p->state == PIPELINE_PREPARING || p->state == PIPELINE_RUNNING)) {
+            eng_store_say(p, ENG_BEHIND);
+            continue;
+        }
+        step(engine, p);
     }
 }
 
 int64_t
-eng_pipeline_next_ms(const struct eng_pipeline *p)
+eng_pipeline_next_ms(struct engine *engine, struct eng_pipeline *p)
 {
-    bool active = p->state == PIPELINE_PREPARING || p->state == PIPELINE_RUNNING;
+    bool active = (p->state == PIPELINE_PREPARING || p->state == PIPELINE_RUNNING) &&
+                  eng_task_find(engine, p, PENSTOCK__TASK_KIND__TASK_DISCOVER) == NULL;
     return active && p->row.discovery_complete && p->limits.is_continuous ? p->next_discover_ms
                                                                           : INT64_MAX;
 }

@@ -8,6 +8,6 @@
 /* Every turn, before the answers: makes the tasks that are due, moves on what is ready. */
 void eng_pipeline_step_all(struct engine *engine);
 /* mono: when a step is due without any message; INT64_MAX: never. */
-int64_t eng_pipeline_next_ms(const struct eng_pipeline *pipeline);
+int64_t eng_pipeline_next_ms(struct engine *engine, struct eng_pipeline *pipeline);
 
 #endif

@@ -74,7 +74,7 @@ load_range(struct engine *engine, struct eng_pipeline *p, const struct cat_range
                                     : cut_rest_bytes(object.row.size_bytes, object.row.compressed,
                                                      object.row.offset, p->limits.batch_bytes));
         if (stuck) {
-            eng_set_text(&object.row.reason, "no_progress: a batch ended where it began");
+            eng_set_text(&object.row.reason, ENG_NO_PROGRESS ": a batch ended where it began");
         }
         (void)eng_store_move_object(engine, p, &object,
                                     stuck      ? OBJECT_ON_QUARANTINE
@@ -110,7 +110,8 @@ settle_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Done *
         const Penstock__RangeEnd *end = end_of(done, &b->ranges[i], i);
         total_bytes += end->end - end->from;
     }
-    for (uint32_t i = 0; i < b->row.ranges; i++) {
+    bool is_current = b->row.generation == p->row.generation;
+    for (uint32_t i = 0; is_current && i < b->row.ranges; i++) {
         const Penstock__RangeEnd *end = end_of(done, &b->ranges[i], i);
         struct cat_range_end row = {
             .n = i, .end = end->end, .eof = end->eof, .records = end->records};
@@ -122,13 +123,15 @@ settle_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Done *
         load_range(engine, p, &b->ranges[i], end, share);
     }
     b->row.counts = eng_counts(done->counts);
-    add_counts(&p->row.counts, &b->row.counts);
+    if (is_current) {
+        add_counts(&p->row.counts, &b->row.counts);
+    }
     b->row.fetch_ms = done->fetch_ms;
     b->row.stage_ms = done->stage_ms;
     b->row.load_ms = done->load_ms;
     eng_set_text(&b->row.code, NULL);
     eng_set_text(&b->row.reason, NULL);
-    bool chain = b->row.ranges == 1 && done->n_ends == 1 && !done->ends[0]->eof;
+    bool chain = is_current && b->row.ranges == 1 && done->n_ends == 1 && !done->ends[0]->eof;
     struct eng_agent *agent = b->row.agent == NULL ? NULL : eng_hello_find(engine, b->row.agent);
     if (chain && agent != NULL && agent->state == ENG_AGENT_ONLINE) {
         eng_grant_note_hot(engine, p, b->ranges[0].bp_id, agent, b->row.leaf);
@@ -141,7 +144,8 @@ static void
 settle_cancelled(struct engine *engine, struct eng_batch *b)
 {
     struct eng_pipeline *p = b->pipeline;
-    for (uint32_t i = 0; i < b->row.ranges; i++) {
+    bool is_current = b->row.generation == p->row.generation;
+    for (uint32_t i = 0; is_current && i < b->row.ranges; i++) {
         struct eng_object object;
         if (!eng_store_get_object(engine, p, b->ranges[i].bp_id, &object)) {
             continue;
@@ -327,6 +331,10 @@ eng_report_fail(struct engine *engine, struct eng_batch *b, const struct eng_fai
         eng_set_text(&b->row.reason, failure->text);
     }
     enum sched_verdict verdict = sched_judge(&view);
+    if (failure->class != SCHED_EXPIRED) {
+        /* It was given up: a Sync from before that still lists it must not bring it back. */
+        b->row.incarnation = (struct incarnation){0};
+    }
     b->row.attempts += sched_counts(failure->class) ? 1 : 0;
     if (failure->class != SCHED_GRACEFUL) {
         log_warn("batch.failed",
@@ -427,8 +435,12 @@ eng_report_drop_open(struct engine *engine, struct eng_pipeline *p)
         struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, link);
         eng_set_text(&b->row.reason, "the pipeline has a newer generation");
         if (b->state != BATCH_CANCELLING) {
+            b->retry_mono_ms = 0;
             (void)eng_store_move_batch(engine, &b, BATCH_ON_CANCEL);
         }
-        (void)eng_store_move_batch(engine, &b, BATCH_ON_TOMBSTONED);
+        /* What was granted may still be committed by somebody: its tombstone has to be written. */
+        if (b->row.epoch == 0) {
+            (void)eng_store_move_batch(engine, &b, BATCH_ON_TOMBSTONED);
+        }
     }
 }

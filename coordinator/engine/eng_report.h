@@ -27,7 +27,8 @@ void eng_report_fail(struct engine *engine, struct eng_batch *batch,
                      const struct eng_failure *failure);
 /* A person starts again: quarantined batches and batch partitions are pending anew. */
 void eng_report_reset(struct engine *engine, struct eng_pipeline *pipeline);
-/* The generation was raised: its fence keeps older batches out, they are over. */
+/* The generation is about to be raised: what was never granted is over, the rest is to be settled
+ * by tombstones. Before the raise, so that the counters are right. */
 void eng_report_drop_open(struct engine *engine, struct eng_pipeline *pipeline);
 
 #endif

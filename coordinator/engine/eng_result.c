@@ -68,6 +68,7 @@ adopt(struct engine *engine, struct eng_pipeline *p, struct pipeline_uuid uuid,
 {
     p->row.uuid = uuid;
     p->row.generation = dest->has_generation ? dest->generation : 1;
+    ENG_TRY(engine, cat_object_drop_all, p->row.id);
     p->row.objects = p->row.objects_done = p->row.objects_pending = 0;
     p->row.objects_quarantined = p->row.bytes = p->row.bytes_done = p->row.bytes_pending = 0;
     p->row.discovery_complete = false;
@@ -95,7 +96,7 @@ raise_stamp(struct engine *engine, const Penstock__Stamp *seen)
 {
     if (is_ahead(engine, seen)) {
         ENG_TRY(engine, catalog_raise_stamp,
-                (struct cat_stamp){.cluster_epoch = seen->cluster_epoch,
+                (struct cat_stamp){.cluster_epoch = seen->cluster_epoch + 1,
                                    .commit_seq = seen->commit_seq});
     }
 }
@@ -120,7 +121,8 @@ judge_fence(struct engine *engine, struct eng_pipeline *p, const Penstock__DestS
         return fail_reconcile(engine, p, "ledger_damaged", "the fence's uuid is not 16 bytes");
     }
     bool same = ps_id_eq(uuid.id, p->row.uuid.id);
-    if (!same && (has_history(p) || p->row.batches_open > 0 || p->row.batches_quarantined > 0)) {
+    bool is_virgin = !has_history(p) && p->row.next_batch_number == 0 && p->row.generation == 1;
+    if (!same && !is_virgin) {
         return fail_reconcile(engine, p, "fence_conflict",
                               "the destination belongs to another pipeline of this name");
     }
@@ -130,7 +132,9 @@ judge_fence(struct engine *engine, struct eng_pipeline *p, const Penstock__DestS
                               "catalog is an old copy");
     }
     /* The ledger's ranges are read where it knows more than we do. */
-    bool more = !same || is_ahead(engine, dest->seen) || (!has_history(p) && dest->batches > 0);
+    bool is_cut_short = !p->row.reconciled && p->row.objects == 0; /* adopting, and then killed */
+    bool more = !same || is_cut_short || is_ahead(engine, dest->seen) ||
+                (!has_history(p) && dest->batches > 0);
     if (!same) {
         adopt(engine, p, uuid, dest);
     }

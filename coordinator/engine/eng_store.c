@@ -172,12 +172,15 @@ is_open(enum batch_state state)
 
 /* The counters that follow from a batch's state. */
 static void
-count_batch(struct eng_pipeline *p, enum batch_state state, int by)
+count_batch(const struct eng_batch *batch, enum batch_state state, int by)
 {
+    struct eng_pipeline *p = batch->pipeline;
     uint64_t step = (uint64_t)(int64_t)by;
     p->row.batches_open += is_open(state) ? step : 0;
     p->row.batches_quarantined += state == BATCH_QUARANTINED ? step : 0;
-    p->row.batches_loaded += state == BATCH_LOADED ? step : 0;
+    /* One of an older generation is settled, and does not count as history of this one. */
+    bool is_current = batch->row.generation == p->row.generation;
+    p->row.batches_loaded += state == BATCH_LOADED && is_current ? step : 0;
     p->pending += state == BATCH_PENDING ? (uint32_t)by : 0;
     p->waiting += state == BATCH_WAITING ? (uint32_t)by : 0;
     p->cancelling += state == BATCH_CANCELLING ? (uint32_t)by : 0;
@@ -227,10 +230,10 @@ eng_store_move_batch(struct engine *engine, struct eng_batch **slot, enum batch_
         return false;
     }
     struct eng_pipeline *p = batch->pipeline;
-    count_batch(p, batch->state, -1);
+    count_batch(batch, batch->state, -1);
     batch->state = (enum batch_state)edge->to;
     batch->row.state = states_batch_name(batch->state);
-    count_batch(p, batch->state, 1);
+    count_batch(batch, batch->state, 1);
     if (batch->state != BATCH_LEASED) {
         eng_store_unlease(batch);
     }

@@ -44,9 +44,6 @@ eng_task_end(struct engine *engine, struct eng_task *task)
         msg_free(&task->objects[i]->base);
     }
     ps_free(task->objects);
-    if (task->result != NULL) {
-        msg_free(&task->result->base);
-    }
     ps_free(task);
 }
 
@@ -134,9 +131,8 @@ eng_task_add_orders(struct engine *engine, struct eng_agent *agent)
             task->next_chunk = 0;
             task->listed_seq = agent->sync_seq;
             agent->want_tasks--;
-            if (task->result != NULL) {
-                msg_free(&task->result->base);
-                task->result = NULL;
+            if (task->epoch > 1 && task->wait != NULL) {
+                eng_wait_begin_anew(task);
             }
             eng_sync_add_task(engine, agent, task);
         }
@@ -240,17 +236,22 @@ eng_task_discovered(struct engine *engine, const struct engine_request *request,
     for (size_t i = 0; i < page->n_objects; i++) {
         eng_discover_object(engine, p, page->objects[i]);
     }
-    eng_set_span(&p->row.discover_cursor, eng_span(page->cursor));
-    p->dirty = true;
     task->attempts = 0;
+    /* Only the first look is durable: one that comes again and finds nothing writes nothing. */
+    bool first_look = !p->row.discovery_complete;
+    if (first_look) {
+        eng_set_span(&p->row.discover_cursor,
+                     page->last ? ps_span(NULL, 0) : eng_span(page->cursor));
+        p->row.discovery_complete = page->last;
+        p->dirty = true;
+    }
     if (page->last) {
-        p->row.discovery_complete = true;
-        eng_set_span(&p->row.discover_cursor, ps_span(NULL, 0));
-        p->next_discover_ms =
-            engine->now_ms + (p->limits.is_continuous ? p->limits.interval_ms : 0);
+        p->next_discover_ms = engine->now_ms + p->limits.interval_ms;
+        eng_task_end(engine, task);
+    }
+    if (page->last && first_look) {
         eng_event(engine, p, "discovery.completed", p->row.name, "%llu objects",
                   (unsigned long long)p->row.objects);
-        eng_task_end(engine, task);
     }
     eng_out_report(engine, request, PENSTOCK__ANSWER__ANSWER_OK, NULL);
 }

@@ -96,9 +96,9 @@ look_at_agent(const struct engine *engine, const struct eng_agent *agent, int64_
 }
 
 static void
-look_at_pipeline(const struct engine *engine, struct eng_pipeline *p, int64_t *next)
+look_at_pipeline(struct engine *engine, struct eng_pipeline *p, int64_t *next)
 {
-    earlier(next, eng_pipeline_next_ms(p));
+    earlier(next, eng_pipeline_next_ms(engine, p));
     PS_LIST_FOR (at, &p->batches) {
         const struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, link);
         if (b->holder == NULL && b->retry_mono_ms > engine->now_ms) {

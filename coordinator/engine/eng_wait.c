@@ -178,6 +178,31 @@ eng_wait_chunk(struct engine *engine, struct eng_task *task, const Penstock__Tas
 }
 
 void
+eng_wait_begin_anew(struct eng_task *task)
+{
+    struct eng_wait *wait = task->wait;
+    if (task->kind == PENSTOCK__TASK_KIND__TASK_DISCOVER) {
+        for (size_t i = 0; i < task->object_count; i++) {
+            msg_free(&task->objects[i]->base);
+        }
+        task->object_count = 0;
+    }
+    for (size_t i = 0; wait->sample != NULL && i < wait->sample->n_columns; i++) {
+        msg_free(&wait->sample->columns[i]->base);
+    }
+    for (size_t i = 0; wait->sample != NULL && i < wait->sample->n_rows; i++) {
+        ps_free(wait->sample->rows[i]);
+    }
+    if (wait->sample != NULL) {
+        wait->sample->n_columns = wait->sample->n_rows = 0;
+    }
+    for (size_t i = 0; i < wait->reject_count; i++) {
+        msg_free(&wait->rejects[i]->base);
+    }
+    wait->reject_count = 0;
+}
+
+void
 eng_wait_failed(struct engine *engine, struct eng_task *task, const char *code, const char *text)
 {
     char *both = ps_xasprintf("%s: %s", code, text);

@@ -29,6 +29,8 @@ bool eng_wait_sampled(struct engine *engine, struct eng_task *task,
 /* A chunk of SAMPLE or READ_REJECTS. False: no more is wanted; the task is gone after the last. */
 bool eng_wait_chunk(struct engine *engine, struct eng_task *task,
                     const Penstock__TaskResult *chunk);
+/* The task is given to another agent: what the first one found is forgotten. */
+void eng_wait_begin_anew(struct eng_task *task);
 void eng_wait_failed(struct engine *engine, struct eng_task *task, const char *code,
                      const char *text);
 /* The pipeline is deleted. */

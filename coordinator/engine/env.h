@@ -14,6 +14,9 @@ struct engine_env {
     int64_t (*mono_ms)(void *ctx);
     int64_t (*wall_ms)(void *ctx);
     void (*random)(void *ctx, void *out, size_t bytes);
+    /* NULL, or told on the engine's thread whenever it changes: why nothing is granted (a static
+     * text, for /readyz); why_not NULL: ready again. */
+    void (*say_ready)(void *ctx, const char *why_not);
     struct catalog *catalog; /* borrowed; file or memory */
 };
 

@@ -54,7 +54,8 @@ sched_judge(const struct sched_failure *failure)
     case SCHED_LEAF_DIED:
         return used_up || failure->killers >= SCHED_KILLERS_MOST ? SCHED_QUARANTINE : SCHED_RETRY;
     case SCHED_PERMANENT:
-        if (failure->source_gone || (failure->names_fault && failure->ranges > 1)) {
+        /* Without a name nobody knows which of several ranges is to blame. */
+        if (failure->ranges == 1 ? failure->source_gone : failure->names_fault) {
             return SCHED_CANCEL_FAULT;
         }
         return SCHED_QUARANTINE;

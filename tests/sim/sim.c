@@ -425,13 +425,31 @@ lose_state(struct sim *sim, uint64_t a, uint64_t b, void *own)
 }
 
 static void
+start_again(struct sim *sim, uint64_t a, uint64_t b, void *own)
+{
+    if (sim->engine == NULL) {
+        sim_at(sim, 1000, start_again, a, b, own);
+        return;
+    }
+    sim_note(sim, "start");
+    command(sim, COMMAND_START, NULL);
+}
+
+static void
 fault(struct sim *sim, uint64_t a, uint64_t b, void *own)
 {
     if (!sim_has_faults(sim)) {
         return;
     }
     uint32_t agent = (uint32_t)sim_below(sim, sim->plan.agents);
-    switch (sim_below(sim, 3)) {
+    switch (sim_below(sim, 4)) {
+    case 3:
+        if (sim->plan.stops && sim->engine != NULL) {
+            sim_note(sim, "stop");
+            command(sim, COMMAND_STOP, NULL);
+            sim_at(sim, (int64_t)sim_below(sim, 6000), start_again, 0, 0, NULL);
+        }
+        break;
     case 0:
         if (sim->plan.coordinator_restarts && sim->engine != NULL) {
             sim_note(sim, "coordinator down");

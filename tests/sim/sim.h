@@ -31,6 +31,7 @@ struct sim_plan { /* what happens in a run */
     bool agent_restarts;
     bool pauses;
     bool leaf_deaths;
+    bool stops;         /* people stop and start the pipeline */
     bool bad_objects;   /* some are refused for good */
     bool state_deleted; /* the catalog is lost in the middle */
     uint32_t max_retries;

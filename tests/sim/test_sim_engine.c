@@ -35,6 +35,7 @@ plan_of(uint64_t seed)
                             .agent_restarts = ps_rand_below(&rand, 2) == 0,
                             .pauses = ps_rand_below(&rand, 2) == 0,
                             .leaf_deaths = ps_rand_below(&rand, 3) == 0,
+                            .stops = ps_rand_below(&rand, 3) == 0,
                             .bad_objects = ps_rand_below(&rand, 4) == 0,
                             .state_deleted = ps_rand_below(&rand, 5) == 0,
                             .max_retries = 1000,

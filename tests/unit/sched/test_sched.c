@@ -64,6 +64,9 @@ Test(sched, one_bad_range_costs_only_itself)
     f.ranges = 1;
     f.source_gone = true; /* this version will never be read: its batch has to be settled */
     cr_assert_eq(sched_judge(&f), SCHED_CANCEL_FAULT);
+    f.ranges = 2;
+    f.names_fault = false; /* nobody knows which of the two */
+    cr_assert_eq(sched_judge(&f), SCHED_QUARANTINE);
 }
 
 Test(sched, a_tombstone_is_tried_for_ever)
