@@ -21,8 +21,8 @@ struct dest;
 /* Lent by the leaf; borrowed for the life of the dest. */
 struct dest_env {
     void *ctx;
-    /* Waits in FIFO order for the one writer's turn at this file; PS_CANCELED when the leaf is asked
-     * to stop. NULL where the process is alone (tests, tasks that only read). */
+    /* Waits in FIFO order for the one writer's turn at this file; PS_CANCELED when the leaf is
+     * asked to stop. NULL where the process is alone (tests, tasks that only read). */
     enum ps_status (*turn_take)(void *ctx, const char *dest_identity, struct ps_error *err);
     void (*turn_release)(void *ctx, const char *dest_identity);
     /* Says where a load is: "load", then "commit"; for progress and the kill harness. */
@@ -76,8 +76,8 @@ enum dest_outcome {
 
 struct dest_result {
     enum dest_outcome outcome;
-    struct dest_counts counts;      /* ALREADY: the ledger's */
-    struct dest_range *ranges;      /* ALREADY: the ledger's; freed by dest_result_fini */
+    struct dest_counts counts; /* ALREADY: the ledger's */
+    struct dest_range *ranges; /* ALREADY: the ledger's; freed by dest_result_fini */
     size_t range_count;
 };
 void dest_result_fini(struct dest_result *result);
@@ -101,6 +101,27 @@ struct dest_reject_row {
     int64_t at_ms;
 };
 
+/* What prepare is to make. */
+struct dest_table {
+    const char *pipeline_name;
+    struct pipeline_uuid uuid;
+    uint64_t generation;
+    const struct spec_column *columns;
+    size_t count;
+};
+
+struct dest_page {
+    struct pipeline_uuid uuid;
+    struct ps_span cursor; /* where the page before ended; empty = the start */
+    size_t limit;
+    struct ps_buf *next; /* the cursor of the page after this one is appended */
+    bool last;           /* set: nothing follows */
+};
+typedef enum ps_status (*dest_range_fn)(void *ctx, const struct dest_range *range,
+                                        struct batch_id batch, struct ps_error *err);
+typedef enum ps_status (*dest_reject_fn)(void *ctx, const struct dest_reject_row *row,
+                                         struct ps_error *err);
+
 struct dest_ops {
     const char *scheme; /* "sqlite" */
     const char *help;
@@ -112,11 +133,9 @@ struct dest_ops {
     void (*close)(struct dest *dest); /* NULL is fine */
 
     /* Table from columns where spec says create, else checks the existing one; ledger, fence and
-     * rejects tables; the fence row (uuid, generation) where there is none or an older one. Idempotent. In a
-     * writer turn. *out_state is what stands afterwards. */
-    enum ps_status (*prepare)(struct dest *dest, const char *pipeline_name,
-                              struct pipeline_uuid uuid, uint64_t generation,
-                              const struct spec_column *columns, size_t count,
+     * rejects tables; the fence row (uuid, generation) where there is none or an older one.
+     * Idempotent. In a writer turn. *out_state is what stands afterwards. */
+    enum ps_status (*prepare)(struct dest *dest, const struct dest_table *table,
                               struct dest_state *out_state, struct ps_error *err);
     /* Reads only; a missing file or table is a state, not an error. */
     enum ps_status (*state)(struct dest *dest, const char *pipeline_name,
@@ -129,23 +148,14 @@ struct dest_ops {
                            struct ps_error *err);
     /* Inserts the tombstone; DEST_CANCELLED, or DEST_ALREADY when the batch turned out loaded. */
     enum ps_status (*tombstone)(struct dest *dest, const struct dest_batch *batch,
-                                const char *reason, struct dest_result *out,
-                                struct ps_error *err);
+                                const char *reason, struct dest_result *out, struct ps_error *err);
 
-    /* Ledger ranges of loaded batches of one pipeline after a cursor, at most limit; out cursor is
-     * appended to. */
-    enum ps_status (*ledger)(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor,
-                             size_t limit,
-                             enum ps_status (*each)(void *ctx, const struct dest_range *range,
-                                                    struct batch_id batch, struct ps_error *err),
-                             void *ctx, struct ps_buf *out_cursor, bool *out_last,
-                             struct ps_error *err);
-    enum ps_status (*rejects)(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor,
-                              size_t limit,
-                              enum ps_status (*each)(void *ctx, const struct dest_reject_row *row,
-                                                     struct ps_error *err),
-                              void *ctx, struct ps_buf *out_cursor, bool *out_last,
-                              struct ps_error *err);
+    /* Ledger ranges of loaded batches, or rejects, of one pipeline, a page at a time. Where each
+     * fails, its status comes back and the page's next stands after the last row it took. */
+    enum ps_status (*ledger)(struct dest *dest, struct dest_page *page, dest_range_fn each,
+                             void *ctx, struct ps_error *err);
+    enum ps_status (*rejects)(struct dest *dest, struct dest_page *page, dest_reject_fn each,
+                              void *ctx, struct ps_error *err);
 };
 
 const struct dest_ops *dest_find(const char *url, struct ps_error *err);

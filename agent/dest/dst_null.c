@@ -36,17 +36,15 @@ null_close(struct dest *dest)
 }
 
 static enum ps_status
-null_prepare(struct dest *dest, const char *pipeline_name, struct pipeline_uuid uuid,
-             uint64_t generation, const struct spec_column *columns, size_t count,
-             struct dest_state *out_state, struct ps_error *err)
+null_prepare(struct dest *dest, const struct dest_table *table, struct dest_state *out_state,
+             struct ps_error *err)
 {
     (void)dest;
-    (void)pipeline_name;
-    (void)columns;
-    (void)count;
     (void)err;
-    *out_state = (struct dest_state){
-        .table_exists = true, .has_fence = true, .uuid = uuid, .generation = generation};
+    *out_state = (struct dest_state){.table_exists = true,
+                                     .has_fence = true,
+                                     .uuid = table->uuid,
+                                     .generation = table->generation};
     return PS_OK;
 }
 
@@ -131,38 +129,26 @@ null_tombstone(struct dest *dest, const struct dest_batch *batch, const char *re
 }
 
 static enum ps_status
-null_ledger(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor, size_t limit,
-            enum ps_status (*each)(void *ctx, const struct dest_range *range, struct batch_id batch,
-                                   struct ps_error *err),
-            void *ctx, struct ps_buf *out_cursor, bool *out_last, struct ps_error *err)
+null_ledger(struct dest *dest, struct dest_page *page, dest_range_fn each, void *ctx,
+            struct ps_error *err)
 {
     (void)dest;
-    (void)uuid;
-    (void)cursor;
-    (void)limit;
     (void)each;
     (void)ctx;
-    (void)out_cursor;
     (void)err;
-    *out_last = true;
+    page->last = true;
     return PS_OK;
 }
 
 static enum ps_status
-null_rejects(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor, size_t limit,
-             enum ps_status (*each)(void *ctx, const struct dest_reject_row *row,
-                                    struct ps_error *err),
-             void *ctx, struct ps_buf *out_cursor, bool *out_last, struct ps_error *err)
+null_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each, void *ctx,
+             struct ps_error *err)
 {
     (void)dest;
-    (void)uuid;
-    (void)cursor;
-    (void)limit;
     (void)each;
     (void)ctx;
-    (void)out_cursor;
     (void)err;
-    *out_last = true;
+    page->last = true;
     return PS_OK;
 }
 

@@ -572,25 +572,23 @@ sqlite_open(const struct spec *spec, const struct dest_env *env, struct dest **o
 /* ---- prepare */
 
 static enum ps_status
-prepare_in_transaction(struct dst_sqlite *d, struct pipeline_uuid uuid, uint64_t generation,
-                       const struct spec_column *columns, size_t count, struct ps_error *err)
+prepare_in_transaction(struct dst_sqlite *d, const struct dest_table *table, struct ps_error *err)
 {
-    enum ps_status status = dst_sqlite_make_tables(d, columns, count, err);
+    enum ps_status status = dst_sqlite_make_tables(d, table->columns, table->count, err);
     if (status == PS_OK) {
-        status = dst_sqlite_set_fence(d, uuid, generation, err);
+        status = dst_sqlite_set_fence(d, table->uuid, table->generation, err);
     }
     if (status == PS_OK) {
         /* Preparing the load's statement finds what the matching cannot, such as a key without
          * its unique index. */
-        status = dst_sqlite_plan(d, columns, count, err);
+        status = dst_sqlite_plan(d, table->columns, table->count, err);
     }
     return status;
 }
 
 static enum ps_status
-sqlite_prepare(struct dest *dest, const char *pipeline_name, struct pipeline_uuid uuid,
-               uint64_t generation, const struct spec_column *columns, size_t count,
-               struct dest_state *out_state, struct ps_error *err)
+sqlite_prepare(struct dest *dest, const struct dest_table *table, struct dest_state *out_state,
+               struct ps_error *err)
 {
     struct dst_sqlite *d = dst_sqlite_of(dest);
     bool open = false;
@@ -608,7 +606,7 @@ sqlite_prepare(struct dest *dest, const char *pipeline_name, struct pipeline_uui
     }
     status = dst_sqlite_begin(d, err);
     if (status == PS_OK) {
-        status = prepare_in_transaction(d, uuid, generation, columns, count, err);
+        status = prepare_in_transaction(d, table, err);
     }
     if (status == PS_OK) {
         bool constraint = false;
@@ -619,7 +617,7 @@ sqlite_prepare(struct dest *dest, const char *pipeline_name, struct pipeline_uui
         dst_sqlite_plan_drop(d); /* made for a schema that has been rolled back */
         return ps_wrap(err, status, "prepare table %s", d->table);
     }
-    return dst_sqlite_state(dest, pipeline_name, out_state, err);
+    return dst_sqlite_state(dest, table->pipeline_name, out_state, err);
 }
 
 const struct dest_ops dst_sqlite_ops = {

@@ -168,10 +168,10 @@ PS_MUSTCHECK enum ps_status dst_sqlite_check_fence(struct dst_sqlite *d,
                                                    struct ps_error *err);
 /* PS_REFUSED, code "not_visible". */
 enum ps_status dst_sqlite_not_visible(struct dst_sqlite *d, const char *why, struct ps_error *err);
-/* Inserts the ledger row in the state given. *out_done: the batch stands in the ledger already and
- * *out says how; nothing was changed. */
+/* Inserts the ledger row: loaded where tombstone is NULL, else cancelled for that reason.
+ * *out_done: the batch stands in the ledger already and *out says how; nothing was changed. */
 PS_MUSTCHECK enum ps_status dst_sqlite_enter(struct dst_sqlite *d, const struct dest_batch *batch,
-                                             char state, const char *reason, bool *out_done,
+                                             const char *tombstone, bool *out_done,
                                              struct dest_result *out, struct ps_error *err);
 /* Range rows. *out_conflict: one is owned by another batch; err names both. */
 PS_MUSTCHECK enum ps_status dst_sqlite_enter_ranges(struct dst_sqlite *d,
@@ -190,15 +190,10 @@ enum ps_status dst_sqlite_tombstone(struct dest *dest, const struct dest_batch *
                                     struct ps_error *err);
 
 /* ---- dst_sqlite_page.c: what people and the coordinator read, in pages */
-enum ps_status
-dst_sqlite_ledger(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor, size_t limit,
-                  enum ps_status (*each)(void *ctx, const struct dest_range *range,
-                                         struct batch_id batch, struct ps_error *err),
-                  void *ctx, struct ps_buf *out_cursor, bool *out_last, struct ps_error *err);
-enum ps_status dst_sqlite_rejects(
-    struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor, size_t limit,
-    enum ps_status (*each)(void *ctx, const struct dest_reject_row *row, struct ps_error *err),
-    void *ctx, struct ps_buf *out_cursor, bool *out_last, struct ps_error *err);
+enum ps_status dst_sqlite_ledger(struct dest *dest, struct dest_page *page, dest_range_fn each,
+                                 void *ctx, struct ps_error *err);
+enum ps_status dst_sqlite_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each,
+                                  void *ctx, struct ps_error *err);
 
 /* ---- dst_sqlite_vtab.c: rows of d->feed.block as a table */
 

@@ -175,8 +175,8 @@ read_entry(struct dst_sqlite *d, struct batch_id id, bool *out_found, struct des
 }
 
 enum ps_status
-dst_sqlite_enter(struct dst_sqlite *d, const struct dest_batch *batch, char state,
-                 const char *reason, bool *out_done, struct dest_result *out, struct ps_error *err)
+dst_sqlite_enter(struct dst_sqlite *d, const struct dest_batch *batch, const char *tombstone,
+                 bool *out_done, struct dest_result *out, struct ps_error *err)
 {
     *out_done = false;
     sqlite3_stmt *stmt = dst_sqlite_stmt(d, SQL_LEDGER_INSERT, err);
@@ -188,7 +188,7 @@ dst_sqlite_enter(struct dst_sqlite *d, const struct dest_batch *batch, char stat
     dst_sqlite_bind_id(stmt, at++, &batch->id.id);
     dst_sqlite_bind_id(stmt, at++, &batch->pipeline.id);
     (void)sqlite3_bind_int64(stmt, at++, (int64_t)batch->generation);
-    (void)sqlite3_bind_text(stmt, at++, state == 'L' ? "L" : "T", 1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(stmt, at++, tombstone == NULL ? "L" : "T", 1, SQLITE_STATIC);
     const struct dest_counts *counts = &batch->counts;
     const uint64_t numbers[] = {batch->epoch, batch->cluster_epoch, batch->commit_seq};
     for (size_t i = 0; i < 3; i++) {
@@ -202,12 +202,12 @@ dst_sqlite_enter(struct dst_sqlite *d, const struct dest_batch *batch, char stat
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
         (void)sqlite3_bind_int64(stmt, at++, (int64_t)more[i]);
     }
-    if (reason != NULL) {
-        (void)sqlite3_bind_text(stmt, at, reason, -1, SQLITE_STATIC);
+    if (tombstone != NULL) {
+        (void)sqlite3_bind_text(stmt, at, tombstone, -1, SQLITE_STATIC);
     }
     (void)sqlite3_bind_int64(stmt, at + 1, ps_clock_wall_ms());
 #ifdef PS_MUTANT_NO_LEDGER
-    if (state == 'L') {
+    if (tombstone == NULL) {
         return PS_OK;
     }
 #endif
@@ -328,7 +328,7 @@ bury(struct dst_sqlite *d, const struct dest_batch *batch, const char *reason,
      struct dest_result *out, struct ps_error *err)
 {
     bool done = false;
-    enum ps_status status = dst_sqlite_enter(d, batch, 'T', reason, &done, out, err);
+    enum ps_status status = dst_sqlite_enter(d, batch, reason, &done, out, err);
     if (status != PS_OK || done) {
         return status;
     }

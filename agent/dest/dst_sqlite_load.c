@@ -19,9 +19,10 @@ failed_here(const char *where, struct ps_error *err)
     return ps_fail(err, PS_AGAIN, "failpoint %s", where);
 }
 
-/* Fence and ledger row in the state given. *out_settled: result says how, nothing to load. */
+/* Fence and ledger row; tombstone as in dst_sqlite_enter. *out_settled: result says how, nothing to
+ * load. */
 static enum ps_status
-enter(struct load *load, char state, const char *reason, bool *out_settled, struct ps_error *err)
+enter(struct load *load, const char *tombstone, bool *out_settled, struct ps_error *err)
 {
     struct dst_sqlite *d = load->d;
     bool match = false;
@@ -37,7 +38,7 @@ enter(struct load *load, char state, const char *reason, bool *out_settled, stru
     if (PS_FAILPOINT("dest.after_fence")) {
         return failed_here("dest.after_fence", err);
     }
-    return dst_sqlite_enter(d, load->batch, state, reason, out_settled, &load->result, err);
+    return dst_sqlite_enter(d, load->batch, tombstone, out_settled, &load->result, err);
 }
 
 /* The tombstone's transaction carries the rejects, so that the evidence stays. */
@@ -49,7 +50,7 @@ bury_over_tolerance(struct load *load, struct ps_error *err)
     enum ps_status status = dst_sqlite_begin(d, err);
     bool settled = false;
     if (status == PS_OK) {
-        status = enter(load, 'T', "over the tolerance for rejects", &settled, err);
+        status = enter(load, "over the tolerance for rejects", &settled, err);
     }
     if (status != PS_OK || settled) {
         return status;
@@ -103,7 +104,7 @@ attempt(struct load *load, bool *out_constraint, struct ps_error *err)
         return status;
     }
     bool settled = false;
-    status = enter(load, 'L', NULL, &settled, err);
+    status = enter(load, NULL, &settled, err);
     if (status != PS_OK || settled) {
         return status;
     }

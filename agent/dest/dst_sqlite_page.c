@@ -41,13 +41,11 @@ open_page(struct dst_sqlite *d, const char *needs_table, const char *sql, sqlite
 }
 
 enum ps_status
-dst_sqlite_ledger(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor, size_t limit,
-                  enum ps_status (*each)(void *ctx, const struct dest_range *range,
-                                         struct batch_id batch, struct ps_error *err),
-                  void *ctx, struct ps_buf *out_cursor, bool *out_last, struct ps_error *err)
+dst_sqlite_ledger(struct dest *dest, struct dest_page *page, dest_range_fn each, void *ctx,
+                  struct ps_error *err)
 {
     struct dst_sqlite *d = dst_sqlite_of(dest);
-    if (cursor.len != 0 && cursor.len != LEDGER_CURSOR_BYTES) {
+    if (page->cursor.len != 0 && page->cursor.len != LEDGER_CURSOR_BYTES) {
         return bad_cursor(err);
     }
     sqlite3_stmt *stmt = NULL;
@@ -60,17 +58,18 @@ dst_sqlite_ledger(struct dest *dest, struct pipeline_uuid uuid, struct ps_span c
         " AND (bp_hash, from_offset) > (?2, ?3) ORDER BY bp_hash, from_offset LIMIT ?4",
         &stmt, err);
     if (stmt == NULL) {
-        *out_last = true;
+        page->last = true;
         return status;
     }
     uint64_t after = 0;
-    if (cursor.len > 0) {
-        memcpy(&after, cursor.ptr + PS_ID_BYTES, sizeof after);
+    if (page->cursor.len > 0) {
+        memcpy(&after, page->cursor.ptr + PS_ID_BYTES, sizeof after);
     }
-    dst_sqlite_bind_id(stmt, 1, &uuid.id);
-    dst_sqlite_bind_span(stmt, 2, ps_span(cursor.ptr, cursor.len > 0 ? PS_ID_BYTES : 0));
-    (void)sqlite3_bind_int64(stmt, 3, cursor.len > 0 ? (int64_t)be64toh(after) : -1);
-    (void)sqlite3_bind_int64(stmt, 4, (int64_t)limit);
+    dst_sqlite_bind_id(stmt, 1, &page->uuid.id);
+    dst_sqlite_bind_span(stmt, 2,
+                         ps_span(page->cursor.ptr, page->cursor.len > 0 ? PS_ID_BYTES : 0));
+    (void)sqlite3_bind_int64(stmt, 3, page->cursor.len > 0 ? (int64_t)be64toh(after) : -1);
+    (void)sqlite3_bind_int64(stmt, 4, (int64_t)page->limit);
     size_t seen = 0;
     uint8_t last[LEDGER_CURSOR_BYTES];
     for (bool row = true;;) {
@@ -101,11 +100,9 @@ dst_sqlite_ledger(struct dest *dest, struct pipeline_uuid uuid, struct ps_span c
         memcpy(last + PS_ID_BYTES, &from, sizeof from);
     }
     (void)sqlite3_finalize(stmt);
-    if (status == PS_OK) {
-        *out_last = seen < limit;
-        if (seen > 0) {
-            status = ps_buf_append(out_cursor, last, sizeof last, err);
-        }
+    page->last = status == PS_OK && seen < page->limit;
+    if (seen > 0) {
+        ps_buf_xappend(page->next, last, sizeof last);
     }
     return status;
 }
@@ -127,29 +124,26 @@ prepare_rejects(struct dst_sqlite *d, sqlite3_stmt **out_stmt, struct ps_error *
 }
 
 enum ps_status
-dst_sqlite_rejects(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor,
-                   size_t limit,
-                   enum ps_status (*each)(void *ctx, const struct dest_reject_row *row,
-                                          struct ps_error *err),
-                   void *ctx, struct ps_buf *out_cursor, bool *out_last, struct ps_error *err)
+dst_sqlite_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each, void *ctx,
+                   struct ps_error *err)
 {
     struct dst_sqlite *d = dst_sqlite_of(dest);
-    if (cursor.len != 0 && cursor.len != REJECTS_CURSOR_BYTES) {
+    if (page->cursor.len != 0 && page->cursor.len != REJECTS_CURSOR_BYTES) {
         return bad_cursor(err);
     }
     sqlite3_stmt *stmt = NULL;
     enum ps_status status = prepare_rejects(d, &stmt, err);
     if (stmt == NULL) {
-        *out_last = true;
+        page->last = true;
         return status;
     }
     uint64_t after = 0;
-    if (cursor.len > 0) {
-        memcpy(&after, cursor.ptr, sizeof after);
+    if (page->cursor.len > 0) {
+        memcpy(&after, page->cursor.ptr, sizeof after);
     }
-    dst_sqlite_bind_id(stmt, 1, &uuid.id);
+    dst_sqlite_bind_id(stmt, 1, &page->uuid.id);
     (void)sqlite3_bind_int64(stmt, 2, (int64_t)be64toh(after));
-    (void)sqlite3_bind_int64(stmt, 3, (int64_t)limit);
+    (void)sqlite3_bind_int64(stmt, 3, (int64_t)page->limit);
     size_t seen = 0;
     uint64_t last = 0;
     for (bool more = true;;) {
@@ -178,11 +172,9 @@ dst_sqlite_rejects(struct dest *dest, struct pipeline_uuid uuid, struct ps_span 
         last = htobe64((uint64_t)sqlite3_column_int64(stmt, 0));
     }
     (void)sqlite3_finalize(stmt);
-    if (status == PS_OK) {
-        *out_last = seen < limit;
-        if (seen > 0) {
-            status = ps_buf_append(out_cursor, &last, sizeof last, err);
-        }
+    page->last = status == PS_OK && seen < page->limit;
+    if (seen > 0) {
+        ps_buf_xappend(page->next, &last, sizeof last);
     }
     return status;
 }

@@ -47,16 +47,11 @@ template_close(struct dest *dest)
 
 /* DDL and the fence, all or nothing where the server can. Run again it changes nothing. */
 static enum ps_status
-template_prepare(struct dest *dest, const char *pipeline_name, struct pipeline_uuid uuid,
-                 uint64_t generation, const struct spec_column *columns, size_t count,
-                 struct dest_state *out_state, struct ps_error *err)
+template_prepare(struct dest *dest, const struct dest_table *table, struct dest_state *out_state,
+                 struct ps_error *err)
 {
     (void)dest;
-    (void)pipeline_name;
-    (void)uuid;
-    (void)generation;
-    (void)columns;
-    (void)count;
+    (void)table;
     (void)out_state;
     return ps_fail(err, PS_BUG, "template: prepare");
 }
@@ -102,38 +97,26 @@ template_tombstone(struct dest *dest, const struct dest_batch *batch, const char
 
 /* Pages by key, never by number: the cursor is what the last row sorted by. */
 static enum ps_status
-template_ledger(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor, size_t limit,
-                enum ps_status (*each)(void *ctx, const struct dest_range *range,
-                                       struct batch_id batch, struct ps_error *err),
-                void *ctx, struct ps_buf *out_cursor, bool *out_last, struct ps_error *err)
+template_ledger(struct dest *dest, struct dest_page *page, dest_range_fn each, void *ctx,
+                struct ps_error *err)
 {
     (void)dest;
-    (void)uuid;
-    (void)cursor;
-    (void)limit;
     (void)each;
     (void)ctx;
-    (void)out_cursor;
     (void)err;
-    *out_last = true;
+    page->last = true;
     return PS_OK;
 }
 
 static enum ps_status
-template_rejects(struct dest *dest, struct pipeline_uuid uuid, struct ps_span cursor, size_t limit,
-                 enum ps_status (*each)(void *ctx, const struct dest_reject_row *row,
-                                        struct ps_error *err),
-                 void *ctx, struct ps_buf *out_cursor, bool *out_last, struct ps_error *err)
+template_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each, void *ctx,
+                 struct ps_error *err)
 {
     (void)dest;
-    (void)uuid;
-    (void)cursor;
-    (void)limit;
     (void)each;
     (void)ctx;
-    (void)out_cursor;
     (void)err;
-    *out_last = true;
+    page->last = true;
     return PS_OK;
 }
 

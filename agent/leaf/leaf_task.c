@@ -323,8 +323,12 @@ run_ddl(struct work *work, const struct spec_column *columns, size_t count,
     struct dest *dest = NULL;
     enum ps_status status = open_dest(work, &ops, &dest, err);
     if (status == PS_OK) {
-        status = ops->prepare(dest, work->doc->name, work->doc->uuid, work->doc->generation,
-                              columns, count, out_state, err);
+        struct dest_table table = {.pipeline_name = work->doc->name,
+                                   .uuid = work->doc->uuid,
+                                   .generation = work->doc->generation,
+                                   .columns = columns,
+                                   .count = count};
+        status = ops->prepare(dest, &table, out_state, err);
         ops->close(dest);
     }
     return status == PS_OK ? PS_OK : ps_wrap(err, status, "destination");
@@ -441,8 +445,12 @@ send_ledger_pages(struct work *work, const struct dest_ops *ops, struct dest *de
         ps_buf_clear(&page->bytes);
         ps_buf_clear(&next);
         if (status == PS_OK && state->has_fence) {
-            status = ops->ledger(dest, state->uuid, ps_buf_span(&cursor), LEDGER_PAGE,
-                                 on_ledger_range, page, &next, &last, err);
+            struct dest_page wanted = {.uuid = state->uuid,
+                                       .cursor = ps_buf_span(&cursor),
+                                       .limit = LEDGER_PAGE,
+                                       .next = &next};
+            status = ops->ledger(dest, &wanted, on_ledger_range, page, err);
+            last = wanted.last;
         }
         if (status == PS_FULL && page->count > 0) {
             status = PS_OK; /* the cursor stands after the last range that fitted */
@@ -537,22 +545,23 @@ read_rejects(struct work *work, const struct dest_ops *ops, struct dest *dest,
              struct reject_page *page, struct ps_error *err)
 {
     struct ps_buf next = PS_BUF_INIT;
-    bool last = true;
-    size_t limit =
-        work->task->has_limit && work->task->limit < REJECT_PAGE ? work->task->limit : REJECT_PAGE;
-    enum ps_status status = ops->rejects(dest, work->doc->uuid,
-                                         ps_span(work->task->cursor.data, work->task->cursor.len),
-                                         limit, on_reject_row, page, &next, &last, err);
+    struct dest_page wanted = {
+        .uuid = work->doc->uuid,
+        .cursor = ps_span(work->task->cursor.data, work->task->cursor.len),
+        .limit = work->task->has_limit && work->task->limit < REJECT_PAGE ? work->task->limit
+                                                                          : REJECT_PAGE,
+        .next = &next,
+    };
+    enum ps_status status = ops->rejects(dest, &wanted, on_reject_row, page, err);
     if (status == PS_FULL && page->count > 0) {
-        status = PS_OK;
-        last = false;
+        status = PS_OK; /* the cursor stands after the last row that fitted */
     }
     if (status == PS_OK) {
         Penstock__TaskResult result;
         result_init(work, &result);
         result.n_rejects = page->count;
         result.rejects = page->items_at;
-        result.has_cursor = !last;
+        result.has_cursor = !wanted.last;
         result.cursor = proto_bytes(next.ptr, next.len);
         status = send_result(work, &result, err);
     }

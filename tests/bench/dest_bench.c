@@ -154,7 +154,12 @@ main(int argc, char **argv)
     struct dest_state state;
     struct pipeline_uuid uuid = {ps_id_new()};
     must(ops->open(spec, &env, &dest, &err), &err);
-    must(ops->prepare(dest, "bench", uuid, 1, columns, COLUMNS, &state, &err), &err);
+    struct dest_table table = {.pipeline_name = "bench",
+                               .uuid = uuid,
+                               .generation = 1,
+                               .columns = columns,
+                               .count = COLUMNS};
+    must(ops->prepare(dest, &table, &state, &err), &err);
     struct rusage before;
     getrusage(RUSAGE_SELF, &before);
     int64_t began = ps_clock_mono_ns();

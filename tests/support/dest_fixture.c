@@ -146,6 +146,18 @@ fixture_reopen(struct dest_fixture *f, const char *more)
     fixture_open(f, more);
 }
 
+enum ps_status
+fixture_try_prepare(struct dest_fixture *f, struct pipeline_uuid uuid, uint64_t generation,
+                    struct dest_state *state, struct ps_error *err)
+{
+    struct dest_table table = {.pipeline_name = "p",
+                               .uuid = uuid,
+                               .generation = generation,
+                               .columns = f->columns,
+                               .count = f->column_count};
+    return f->ops->prepare(f->dest, &table, state, err);
+}
+
 void
 fixture_prepare(struct dest_fixture *f, const struct spec_column *columns, size_t count)
 {
@@ -153,7 +165,7 @@ fixture_prepare(struct dest_fixture *f, const struct spec_column *columns, size_
     f->column_count = count;
     struct ps_error err = {0};
     struct dest_state state;
-    must(f->ops->prepare(f->dest, "p", f->uuid, 1, columns, count, &state, &err), &err, "prepare");
+    must(fixture_try_prepare(f, f->uuid, 1, &state, &err), &err, "prepare");
     PS_ASSERT(state.table_exists && state.has_fence && state.generation == 1);
 }
 

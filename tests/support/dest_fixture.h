@@ -48,6 +48,10 @@ void fixture_close(struct dest_fixture *f);
 void fixture_reopen(struct dest_fixture *f, const char *more);
 /* Generation 1. columns is borrowed for the loads that follow. */
 void fixture_prepare(struct dest_fixture *f, const struct spec_column *columns, size_t count);
+/* For f->columns. */
+enum ps_status fixture_try_prepare(struct dest_fixture *f, struct pipeline_uuid uuid,
+                                   uint64_t generation, struct dest_state *state,
+                                   struct ps_error *err);
 /* By the library itself, on a connection of its own. */
 void fixture_sql(struct dest_fixture *f, const char *sql);
 /* First column of the first row; "NULL" for NULL. Valid until the next call. */
