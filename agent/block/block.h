@@ -238,10 +238,10 @@ block_cell_text(uint8_t *at, const uint8_t *ptr, size_t len, size_t readable)
     } else {
         *at++ = (uint8_t)(CELL_SHORT_TEXT + len);
     }
-    if (len <= 16 && readable >= 16) {
-        memcpy(at, ptr, 16);
-    } else if (len <= 32 && readable >= 32) {
+    if (len <= 32 && readable >= 32) {
         memcpy(at, ptr, 32);
+    } else if (len <= 64 && readable >= 64) {
+        memcpy(at, ptr, 64);
     } else if (len > 0) {
         memcpy(at, ptr, len);
     }

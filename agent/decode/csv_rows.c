@@ -257,6 +257,7 @@ record_out(struct csv_run *run, const struct whole *whole)
         .length = length,
         .line = decoder->line,
         .raw = ps_span(run->raw + (offset - run->raw_base), (size_t)length),
+        .slack = run->mapped ? 0 : (size_t)(run->end - whole->end),
     };
     return run->sink->record(run->sink->ctx, &record, run->err);
 }

@@ -28,6 +28,7 @@ struct record {
     uint64_t length;    /* its line end included */
     uint64_t line;      /* 1-based line it begins on */
     struct ps_span raw; /* its own bytes as they came (for rejects), borrowed for the call */
+    size_t slack;       /* bytes behind raw that may be read too, whatever they are */
 };
 
 /* A record that could not be decoded; raw is borrowed, at most 64 KiB are given. */
@@ -68,8 +69,8 @@ struct decode_ops {
      * window holds no further whole record. *out_consumed says how much of the window is done with;
      * the caller shows the rest again with more behind it. *out_stopped: the boundary was reached.
      * A record longer than limits.max_record_bytes is a reject "too_long" and its bytes are
-     * consumed as they come, so the caller's window never needs to grow beyond that limit. The
-     * window is never written to. */
+     * consumed as they come, so the caller's window never needs to grow more than 16 bytes beyond
+     * that limit. The window is never written to. */
     enum ps_status (*run)(struct decoder *decoder, const uint8_t *window, size_t len, bool eof,
                           uint64_t stop_at, const struct decode_sink *sink, size_t *out_consumed,
                           bool *out_stopped, struct ps_error *err);

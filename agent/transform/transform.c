@@ -389,8 +389,8 @@ cells_put(struct transform *transform, const struct record *record, uint8_t *at,
     const struct step *step = transform->steps;
     const uint32_t count = transform->count;
     const uint32_t fields = record->count;
-    const uint8_t *raw_end = record->raw.ptr + record->raw.len;
-    const size_t raw_len = record->raw.len;
+    const size_t raw_len = record->raw.len + record->slack;
+    const uint8_t *raw_end = record->raw.ptr + raw_len;
     const bool null_long = transform->null_long;
     const bool comma = transform->decimal_comma;
     for (uint32_t i = 0; i < count; i++, step++) {
@@ -405,7 +405,7 @@ cells_put(struct transform *transform, const struct record *record, uint8_t *at,
             at = block_cell_null(at);
             continue;
         }
-        /* Bytes that may be read from ptr on: to the record's end where the field is a slice of
+        /* Bytes that may be read from ptr on: to the window's end where the field is a slice of
          * it. */
         size_t readable = (uintptr_t)raw_end - (uintptr_t)ptr;
         readable = readable <= raw_len ? readable : len;
