@@ -4,13 +4,15 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/assert.h"
+#include "common/clock.h"
 
-enum { RECONNECT_LEAST_MS = 10, RECONNECT_MOST_MS = 500 };
+enum { RECONNECT_LEAST_MS = 10, RECONNECT_MOST_MS = 500, REDIAL_MS = 2000 };
 
 enum slot_step { STEP_IDLE, STEP_SEND, STEP_RECEIVE, STEP_DONE };
 
@@ -29,6 +31,10 @@ struct slot {
 struct control_link {
     nng_socket socket;
     bool is_open;
+    char *url;
+    nng_dialer dialer;
+    int64_t dialed_ms;
+    _Atomic int pipe; /* the connection that stands, by nng's number; 0 = none */
     int event_fd;
     pthread_mutex_t lock;
     struct slot *slots;
@@ -89,8 +95,41 @@ on_aio(void *arg)
     finish(slot, answer, 0);
 }
 
+/* On a thread of nng. */
+static void
+on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    struct control_link *link = arg;
+    int number = nng_pipe_id(pipe);
+    if (event == NNG_PIPE_EV_ADD_POST) {
+        atomic_store(&link->pipe, number);
+    } else {
+        (void)atomic_compare_exchange_strong(&link->pipe, &number, 0);
+    }
+}
+
 static int
-open_socket(struct control_link *link, const char *url)
+dial(struct control_link *link)
+{
+    link->dialed_ms = ps_clock_mono_ms();
+    return nng_dial(link->socket, link->url, &link->dialer, NNG_FLAG_NONBLOCK);
+}
+
+/* nng 1.5.2 never dials again when the other side closes before the two have shaken hands, as a
+ * coordinator does that ends with connections in its backlog. */
+static void
+redial_if_alone(struct control_link *link)
+{
+    if (atomic_load(&link->pipe) != 0) {
+        link->dialed_ms = ps_clock_mono_ms();
+    } else if (ps_clock_mono_ms() - link->dialed_ms >= REDIAL_MS) {
+        (void)nng_dialer_close(link->dialer);
+        (void)dial(link);
+    }
+}
+
+static int
+open_socket(struct control_link *link)
 {
     int error = nng_req0_open(&link->socket);
     if (error != 0) {
@@ -101,7 +140,9 @@ open_socket(struct control_link *link, const char *url)
         (error = nng_socket_set_ms(link->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE)) !=
             0 ||
         (error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMINT, RECONNECT_LEAST_MS)) != 0 ||
-        (error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMAXT, RECONNECT_MOST_MS)) != 0) {
+        (error = nng_socket_set_ms(link->socket, NNG_OPT_RECONNMAXT, RECONNECT_MOST_MS)) != 0 ||
+        (error = nng_pipe_notify(link->socket, NNG_PIPE_EV_ADD_POST, on_pipe, link)) != 0 ||
+        (error = nng_pipe_notify(link->socket, NNG_PIPE_EV_REM_POST, on_pipe, link)) != 0) {
         return error;
     }
     for (unsigned i = 0; i < link->slot_count; i++) {
@@ -112,7 +153,7 @@ open_socket(struct control_link *link, const char *url)
             return error;
         }
     }
-    return nng_dial(link->socket, url, NULL, NNG_FLAG_NONBLOCK);
+    return dial(link);
 }
 
 enum ps_status
@@ -124,7 +165,8 @@ control_link_open(const char *url, unsigned slots, struct control_link **out, st
     pthread_mutex_init(&link->lock, NULL);
     link->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     PS_ASSERT(link->event_fd >= 0);
-    int error = open_socket(link, url);
+    link->url = ps_xstrdup(url);
+    int error = open_socket(link);
     if (error != 0) {
         control_link_close(link);
         return ps_fail(err, PS_REFUSED, "coordinator %s: %s", url, nng_strerror(error));
@@ -155,6 +197,7 @@ control_link_close(struct control_link *link)
     pthread_mutex_destroy(&link->lock);
     ps_buf_fini(&link->out);
     ps_free(link->slots);
+    ps_free(link->url);
     ps_free(link);
 }
 
@@ -174,6 +217,7 @@ control_link_send(struct control_link *link, unsigned number, uint32_t timeout_m
     slot->step = STEP_SEND;
     pthread_mutex_unlock(&link->lock);
     slot->timeout_ms = timeout_ms;
+    redial_if_alone(link);
     struct ps_error err;
     nng_msg *msg = NULL;
     ps_buf_clear(&link->out);
@@ -221,6 +265,7 @@ bool
 control_link_take(struct control_link *link, struct control_taken *out)
 {
     struct slot *slot = take_done(link);
+    redial_if_alone(link);
     if (slot == NULL) {
         return false;
     }

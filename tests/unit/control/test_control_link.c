@@ -5,6 +5,9 @@
 #include <nng/protocol/reqrep0/rep.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "agent/control/control_link.h"
@@ -163,4 +166,33 @@ Test(control_link, closing_with_requests_outstanding_is_fine)
         send_turn(link, slot, slot, DEADLINE_MS);
     }
     control_link_close(link);
+}
+
+/* What a coordinator does that ends with connections in its backlog: nng alone would give up. */
+Test(control_link, a_connection_closed_before_the_handshake_is_made_again)
+{
+    make_url();
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", url + strlen("ipc://"));
+    int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(server, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(listen(server, 4), 0);
+    struct control_link *link = NULL;
+    struct ps_error err = {0};
+    cr_assert_eq(control_link_open(url, 1, &link, &err), PS_OK, "%s", err.text);
+    int64_t end = ps_clock_mono_ms() + DEADLINE_MS;
+    int times = 0;
+    while (times < 2 && ps_clock_mono_ms() < end) {
+        struct pollfd fd = {.fd = server, .events = POLLIN};
+        struct control_taken taken;
+        if (poll(&fd, 1, 50) == 1) {
+            close(accept(server, NULL, NULL));
+            times++;
+        }
+        (void)!control_link_take(link, &taken);
+    }
+    cr_assert_eq(times, 2);
+    control_link_close(link);
+    close(server);
+    unlink(address.sun_path);
 }
