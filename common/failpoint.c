@@ -3,6 +3,7 @@
 
 #ifdef PS_FAILPOINTS
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@ struct point {
     unsigned long hits;
     enum action action;
     long delay_ms;
+    char once[128]; /* a file that must not be there yet; "" = any number of times */
 };
 
 static struct point points[MAX_POINTS];
@@ -45,7 +47,8 @@ parse_point(char *text)
     }
     snprintf(point->name, sizeof point->name, "%s", text);
     const char *action = equals + 1;
-    if (strcmp(action, "error") == 0) {
+    const char *colon = strchr(action, ':');
+    if (strncmp(action, "error", 5) == 0) {
         point->action = ACT_ERROR;
     } else if (strncmp(action, "delay:", 6) == 0) {
         point->action = ACT_DELAY;
@@ -53,6 +56,24 @@ parse_point(char *text)
     } else {
         point->action = ACT_CRASH;
     }
+    if (colon != NULL && point->action != ACT_DELAY) {
+        snprintf(point->once, sizeof point->once, "%s", colon + 1);
+    }
+}
+
+/* True for the first process that asks. */
+static bool
+take_once(const struct point *point)
+{
+    if (point->once[0] == '\0') {
+        return true;
+    }
+    int fd = open(point->once, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return false;
+    }
+    close(fd);
+    return true;
 }
 
 static void
@@ -82,7 +103,7 @@ ps_failpoint_hit(const char *name)
         pthread_mutex_lock(&lock);
         bool now = ++point->hits == point->on_hit || point->on_hit == 0;
         pthread_mutex_unlock(&lock);
-        if (!now) {
+        if (!now || !take_once(point)) {
             continue;
         }
         if (point->action == ACT_CRASH) {

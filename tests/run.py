@@ -59,6 +59,8 @@ def families(f):
             scenario.format('same_rows.py', '')]),
         'state_deleted': ('a deleted state folder loads nothing twice', [
             scenario.format('state_deleted.py', '')]),
+        'failpoints': ('each crash point is hit, as a crash and as an error', [
+            scenario.format('failpoints.py', f'--times {f["failpoint_hits"]}')]),
         'pause': ('SIGSTOP of leaf, agent and turn holder; coordinator away', [
             scenario.format('sigstop.py', f'--rounds {f["pause_rounds"]} '
                             f'--down-seconds {f["coordinator_down_seconds"]}')]),

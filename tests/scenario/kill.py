@@ -190,7 +190,7 @@ class Harness:
                 cluster.show_logs()
                 raise Caught(f'no end: {error}') from error
             self.slowest_s = max(self.slowest_s, time.monotonic() - last_kill)
-            problems = checker.check_end()
+            problems = checker.check_end() + cluster.broken()
             if pipeline['state'] != 'completed':
                 problems.insert(0, f'the pipeline is {pipeline["state"]}: '
                                    f'{pipeline.get("reason", "")}')

@@ -40,7 +40,7 @@ def load(report, build, source, expected, leaves, batch_bytes):
         checker = Checker(expected, database)
         try:
             pipeline = cluster.wait_end('same', 120, checker.poll)
-            problems = checker.check_end()
+            problems = checker.check_end() + cluster.broken()
             if pipeline['state'] != 'completed':
                 problems.insert(0, f'{pipeline["state"]}: {pipeline.get("reason", "")}')
             batches = pipeline.get('totals', {}).get('batches_loaded', '?')

@@ -67,7 +67,7 @@ class Scene:
     def finish(self, cluster, checker, text, more=()):
         try:
             pipeline = cluster.wait_end('stop', 90, checker.poll)
-            problems = [*more, *checker.check_end()]
+            problems = [*more, *checker.check_end(), *cluster.broken()]
             if pipeline['state'] != 'completed':
                 problems.insert(0, f'{pipeline["state"]}: {pipeline.get("reason", "")}')
         except TimeoutError as error:

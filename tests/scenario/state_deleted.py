@@ -45,7 +45,7 @@ def delete_state(cluster):
 
 def finish(cluster, checker, report, text):
     pipeline = cluster.wait_end('adopt', 60, checker.poll)
-    problems = checker.check_end()
+    problems = checker.check_end() + cluster.broken()
     if pipeline['state'] != 'completed':
         problems.insert(0, f'{pipeline["state"]}: {pipeline.get("reason", "")}')
     if problems:

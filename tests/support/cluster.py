@@ -5,6 +5,7 @@ Processes are ended by the ids that we know: those started here, and their child
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Short enough that a test sees them run out, in the order that the coordinator insists on.
 TIMES = {'lease': '2s', 'heartbeat': '300ms', 'self-stop': '1500ms', 'leaf-silence': '1s'}
+BROKEN = re.compile('AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|broken invariant')
 PHASES = ('fetch', 'stage', 'load', 'commit', 'report')
 
 # An end from outside (a time limit) ends the daemons too.
@@ -188,12 +190,21 @@ class Cluster:
                     tail = text.read().decode('utf-8', 'replace').split('\n')[-lines:]
                 print(f'--- {name}\n' + '\n'.join(tail), file=sys.stderr)
 
-    def start_coordinator(self):
+    def broken(self):
+        """Lines of the logs that no run may have: sanitizers' findings and broken invariants."""
+        found = []
+        for name in sorted(os.listdir(self.folder)):
+            if name.endswith('.log'):
+                with open(self.path(name), encoding='utf-8', errors='replace') as text:
+                    found += [f'{name}: {line.strip()[:200]}' for line in text if BROKEN.search(line)]
+        return found
+
+    def start_coordinator(self, failpoints=''):
         times = [word for key, value in self.times.items() for word in (f'--{key}', value)]
         self.coordinator = Daemon('coordinator', [
             os.path.join(self.bin, 'penstock-coordinator'), '--http', f'unix:{self.path("http")}',
             '--rpc', f'ipc://{self.path("rpc")}', '--state', self.path('coordinator'), *times,
-        ], self.path('coordinator.log'), self.env)
+        ], self.path('coordinator.log'), {**self.env, 'PENSTOCK_FAILPOINTS': failpoints})
         self.coordinator.wait_ready()
         return self.coordinator
 
