@@ -164,11 +164,12 @@ list_pages(struct work *work, const struct leaf_source *source, struct page *pag
     enum ps_status status = PS_OK;
     bool last = false;
     while (status == PS_OK && !last && !should_stop(work)) {
-        uint64_t unsettled = 0;
+        struct source_page listing = {
+            .after = ps_buf_span(&cursor), .limit = PAGE_OBJECTS, .found = on_found, .ctx = page};
         page->count = 0;
         ps_buf_clear(&page->bytes);
-        status = source->ops->discover(source->source, ps_buf_span(&cursor), PAGE_OBJECTS, on_found,
-                                       page, &last, &unsettled, err);
+        status = source->ops->discover(source->source, &listing, err);
+        last = listing.last;
         if (status == PS_FULL && page->count > 0) {
             status = PS_OK;
             last = false;
@@ -179,7 +180,8 @@ list_pages(struct work *work, const struct leaf_source *source, struct page *pag
             ps_buf_xappend(&cursor, key.data, key.len);
         }
         if (status == PS_OK) {
-            status = send_discovered(work, page, ps_buf_span(&cursor), last, unsettled, err);
+            status =
+                send_discovered(work, page, ps_buf_span(&cursor), last, listing.unsettled, err);
         }
     }
     ps_buf_fini(&cursor);

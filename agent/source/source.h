@@ -41,6 +41,18 @@ struct source_object {
 typedef enum ps_status (*source_found_fn)(void *ctx, const struct source_object *object,
                                           struct ps_error *err);
 
+/* One page of a listing. */
+struct source_page {
+    struct ps_span after; /* only keys that sort after it; empty = from the start */
+    size_t limit;         /* at most so many */
+    source_found_fn found;
+    void *ctx;
+    /* Set on PS_OK only. */
+    bool last; /* there are no more */
+    /* Left out because they are younger than source.discover.settle (continuous mode only). */
+    uint64_t unsettled;
+};
+
 struct source_ops {
     const char *scheme; /* "file" */
     const char *help;   /* one sentence */
@@ -51,12 +63,9 @@ struct source_ops {
                            struct source **out, struct ps_error *err);
     void (*close)(struct source *source); /* NULL is fine */
 
-    /* Lists objects whose key sorts after `after` (empty = from the start), at most `limit` of
-     * them; *out_last is true when there are no more. *out_unsettled counts those left out because
-     * they are younger than source.discover.settle (continuous mode only). */
-    enum ps_status (*discover)(struct source *source, struct ps_span after, size_t limit,
-                               source_found_fn found, void *ctx, bool *out_last,
-                               uint64_t *out_unsettled, struct ps_error *err);
+    /* Lists one page, in key order. */
+    enum ps_status (*discover)(struct source *source, struct source_page *page,
+                               struct ps_error *err);
 
     /* Opens exactly this version. Codes: "source_changed" (PS_BADDATA: there, but another
      * version), "source_missing" (PS_REFUSED). */

@@ -278,16 +278,15 @@ give(const struct file_walk_file *file, source_found_fn found, void *ctx, struct
 }
 
 static enum ps_status
-file_discover(struct source *source, struct ps_span after, size_t limit, source_found_fn found,
-              void *ctx, bool *out_last, uint64_t *out_unsettled, struct ps_error *err)
+file_discover(struct source *source, struct source_page *page, struct ps_error *err)
 {
     struct file_walk *walk = NULL;
     struct file_walk_file file = {0};
-    enum ps_status status = take_walk(source, after, &walk, err);
+    enum ps_status status = take_walk(source, page->after, &walk, err);
     bool end = false;
     uint64_t unsettled = 0;
     size_t given = 0;
-    while (status == PS_OK && given < limit) {
+    while (status == PS_OK && given < page->limit) {
         status = file_walk_next(walk, &file, &end, err);
         if (status != PS_OK || end) {
             break;
@@ -296,7 +295,7 @@ file_discover(struct source *source, struct ps_span after, size_t limit, source_
             unsettled++;
             continue;
         }
-        status = give(&file, found, ctx, err);
+        status = give(&file, page->found, page->ctx, err);
         given++;
     }
     if (status == PS_OK && !end && given > 0) {
@@ -305,8 +304,8 @@ file_discover(struct source *source, struct ps_span after, size_t limit, source_
     }
     file_walk_free(walk);
     if (status == PS_OK) {
-        *out_last = end;
-        *out_unsettled = unsettled;
+        page->last = end;
+        page->unsettled = unsettled;
     }
     return status;
 }

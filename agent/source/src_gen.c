@@ -78,16 +78,15 @@ number_of(struct ps_span key, uint64_t *out)
 }
 
 static enum ps_status
-gen_discover(struct source *source, struct ps_span after, size_t limit, source_found_fn found,
-             void *ctx, bool *out_last, uint64_t *out_unsettled, struct ps_error *err)
+gen_discover(struct source *source, struct source_page *page, struct ps_error *err)
 {
     uint64_t i = 0;
     char version[VERSION_BYTES];
     size_t version_len = version_of(source, version);
-    if (after.len > 0 && number_of(after, &i)) {
+    if (page->after.len > 0 && number_of(page->after, &i)) {
         i++;
     }
-    for (size_t given = 0; given < limit && i < source->objects; given++, i++) {
+    for (size_t given = 0; given < page->limit && i < source->objects; given++, i++) {
         char key[KEY_BYTES];
         int len = snprintf(key, sizeof key, "gen/%08" PRIu64 ".csv", i);
         struct source_object object = {.key = ps_span(key, (size_t)len),
@@ -96,13 +95,13 @@ gen_discover(struct source *source, struct ps_span after, size_t limit, source_f
         if (source->cancel != NULL && atomic_load(source->cancel)) {
             return ps_fail(err, PS_CANCELED, "canceled");
         }
-        enum ps_status status = found(ctx, &object, err);
+        enum ps_status status = page->found(page->ctx, &object, err);
         if (status != PS_OK) {
             return status;
         }
     }
-    *out_last = i >= source->objects;
-    *out_unsettled = 0;
+    page->last = i >= source->objects;
+    page->unsettled = 0;
     return PS_OK;
 }
 

@@ -48,11 +48,10 @@ number_after(struct ps_span after)
 }
 
 static enum ps_status
-null_discover(struct source *source, struct ps_span after, size_t limit, source_found_fn found,
-              void *ctx, bool *out_last, uint64_t *out_unsettled, struct ps_error *err)
+null_discover(struct source *source, struct source_page *page, struct ps_error *err)
 {
-    uint64_t i = number_after(after);
-    for (size_t given = 0; given < limit && i < source->objects; given++, i++) {
+    uint64_t i = number_after(page->after);
+    for (size_t given = 0; given < page->limit && i < source->objects; given++, i++) {
         char key[32];
         int len = snprintf(key, sizeof key, "null/%08" PRIu64, i);
         struct source_object object = {.key = ps_span(key, (size_t)len),
@@ -60,13 +59,13 @@ null_discover(struct source *source, struct ps_span after, size_t limit, source_
         if (source->cancel != NULL && atomic_load(source->cancel)) {
             return ps_fail(err, PS_CANCELED, "canceled");
         }
-        enum ps_status status = found(ctx, &object, err);
+        enum ps_status status = page->found(page->ctx, &object, err);
         if (status != PS_OK) {
             return status;
         }
     }
-    *out_last = i >= source->objects;
-    *out_unsettled = 0;
+    page->last = i >= source->objects;
+    page->unsettled = 0;
     return PS_OK;
 }
 

@@ -34,19 +34,14 @@ template_close(struct source *source)
     ps_free(source);
 }
 
-/* Bytewise key order, strictly after `after`; look at env.cancel; set both outs on PS_OK only. */
+/* Bytewise key order, strictly after page->after; look at env.cancel. */
 static enum ps_status
-template_discover(struct source *source, struct ps_span after, size_t limit, source_found_fn found,
-                  void *ctx, bool *out_last, uint64_t *out_unsettled, struct ps_error *err)
+template_discover(struct source *source, struct source_page *page, struct ps_error *err)
 {
     (void)source;
-    (void)after;
-    (void)limit;
-    (void)found;
-    (void)ctx;
     (void)err;
-    *out_last = true;
-    *out_unsettled = 0;
+    page->last = true;
+    page->unsettled = 0;
     return PS_OK;
 }
 

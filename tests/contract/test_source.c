@@ -164,15 +164,15 @@ list_all(const struct opened *opened, size_t page, struct listing *out)
 {
     struct ps_error err = {0};
     struct ps_buf after = PS_BUF_INIT;
-    bool last = false;
-    uint64_t unsettled = 0;
-    while (!last) {
+    struct source_page listed = {.unsettled = 99};
+    while (!listed.last) {
         size_t before = out->count;
-        enum ps_status status = opened->ops->discover(opened->source, ps_buf_span(&after), page,
-                                                      note, out, &last, &unsettled, &err);
+        listed = (struct source_page){
+            .after = ps_buf_span(&after), .limit = page, .found = note, .ctx = out};
+        enum ps_status status = opened->ops->discover(opened->source, &listed, &err);
         cr_assert_eq(status, PS_OK, "%s", err.text);
         cr_assert_leq(out->count - before, page);
-        cr_assert(last || out->count > before, "a page that is not the last has something");
+        cr_assert(listed.last || out->count > before, "a page that is not the last has something");
         ps_buf_clear(&after);
         if (out->count > 0) {
             struct ps_buf *key = &out->keys[out->count - 1];
@@ -263,13 +263,12 @@ check_cursors(const struct source_ops *ops)
         struct opened other;
         struct listing rest = {0};
         struct ps_error err = {0};
-        bool last = false;
-        uint64_t unsettled = 0;
+        struct source_page listed = {.unsettled = 99};
         open_driver(ops, &env, &other);
-        cr_assert_eq(ops->discover(other.source, ps_buf_span(&whole.keys[i]), 1000, note, &rest,
-                                   &last, &unsettled, &err),
-                     PS_OK, "%s", err.text);
-        cr_assert(last);
+        listed = (struct source_page){
+            .after = ps_buf_span(&whole.keys[i]), .limit = 1000, .found = note, .ctx = &rest};
+        cr_assert_eq(ops->discover(other.source, &listed, &err), PS_OK, "%s", err.text);
+        cr_assert(listed.last);
         cr_assert_eq(rest.count, whole.count - i - 1, "%s: after %zu", ops->scheme, i);
         listing_fini(&rest);
         close_driver(&other);
@@ -290,16 +289,17 @@ check_found_refuses(const struct source_ops *ops)
     struct opened opened;
     struct listing listing = {.fail_at = 3};
     struct ps_error err = {0};
-    bool last = false;
-    uint64_t unsettled = 0;
+    struct source_page listed = {.unsettled = 99};
     open_driver(ops, &env, &opened);
-    enum ps_status status = ops->discover(opened.source, ps_span(NULL, 0), 1000, note, &listing,
-                                          &last, &unsettled, &err);
+    listed = (struct source_page){
+        .after = ps_span(NULL, 0), .limit = 1000, .found = note, .ctx = &listing};
+    enum ps_status status = ops->discover(opened.source, &listed, &err);
     cr_assert_eq(status, PS_FULL, "%s", ops->scheme);
     cr_assert_eq(listing.count, 2);
     listing.fail_at = 0;
-    status = ops->discover(opened.source, ps_buf_span(&listing.keys[1]), 1000, note, &listing,
-                           &last, &unsettled, &err);
+    listed = (struct source_page){
+        .after = ps_buf_span(&listing.keys[1]), .limit = 1000, .found = note, .ctx = &listing};
+    status = ops->discover(opened.source, &listed, &err);
     cr_assert_eq(status, PS_OK);
     cr_assert_eq(listing.count, OBJECTS, "%s: nothing is lost after it", ops->scheme);
     listing_fini(&listing);
@@ -415,12 +415,11 @@ check_cancel(const struct source_ops *ops)
     struct opened opened;
     struct listing listing = {0};
     struct ps_error err = {0};
-    bool last = false;
-    uint64_t unsettled = 0;
+    struct source_page listed = {.unsettled = 99};
     open_driver(ops, &env, &opened);
-    cr_assert_eq(ops->discover(opened.source, ps_span(NULL, 0), 1000, note, &listing, &last,
-                               &unsettled, &err),
-                 PS_CANCELED, "%s", ops->scheme);
+    listed = (struct source_page){
+        .after = ps_span(NULL, 0), .limit = 1000, .found = note, .ctx = &listing};
+    cr_assert_eq(ops->discover(opened.source, &listed, &err), PS_CANCELED, "%s", ops->scheme);
     listing_fini(&listing);
     close_driver(&opened);
 }
@@ -447,13 +446,13 @@ discover_fails(const char *pattern, const struct source_env *env)
     struct opened opened = {0};
     struct listing listing = {0};
     struct ps_error err = {0};
-    bool last = false;
-    uint64_t unsettled = 0;
+    struct source_page listed = {.unsettled = 99};
     char *section = ps_xasprintf("{url: '%s%s'}", folder, pattern);
     enum ps_status status = try_open(section, env, &opened, &err);
     if (status == PS_OK) {
-        status = opened.ops->discover(opened.source, ps_span(NULL, 0), 10, note, &listing, &last,
-                                      &unsettled, &err);
+        listed = (struct source_page){
+            .after = ps_span(NULL, 0), .limit = 10, .found = note, .ctx = &listing};
+        status = opened.ops->discover(opened.source, &listed, &err);
     }
     cr_assert_eq(status, PS_REFUSED, "%s", pattern);
     ps_free(section);
@@ -546,17 +545,16 @@ Test(source_file, young_files_wait_in_continuous_mode_only, .init = make_files,
         struct opened opened;
         struct listing listing = {0};
         struct ps_error err = {0};
-        bool last = false;
-        uint64_t unsettled = 99;
+        struct source_page listed = {.unsettled = 99};
         char *section =
             ps_xasprintf("{url: '%s/*.csv', discover: {mode: %s, settle: 1h}}", folder, modes[i]);
         cr_assert_eq(try_open(section, &env, &opened, &err), PS_OK, "%s", err.text);
-        cr_assert_eq(opened.ops->discover(opened.source, ps_span(NULL, 0), 100, note, &listing,
-                                          &last, &unsettled, &err),
-                     PS_OK, "%s", err.text);
-        cr_assert(last);
+        listed = (struct source_page){
+            .after = ps_span(NULL, 0), .limit = 100, .found = note, .ctx = &listing};
+        cr_assert_eq(opened.ops->discover(opened.source, &listed, &err), PS_OK, "%s", err.text);
+        cr_assert(listed.last);
         cr_assert_eq(listing.count, i == 0 ? OBJECTS : 0);
-        cr_assert_eq(unsettled, i == 0 ? 0 : OBJECTS);
+        cr_assert_eq(listed.unsettled, i == 0 ? 0 : OBJECTS);
         ps_free(section);
         listing_fini(&listing);
         close_driver(&opened);
