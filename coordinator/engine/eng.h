@@ -36,8 +36,8 @@ enum {
 /* The code of one whose batch ended where it began: cut again, it would meet its own range. */
 #define ENG_NO_PROGRESS "no_progress"
 #define ENG_BEHIND                                                                                 \
-    "the catalog is older than what agents have seen (an old copy?): nothing is granted until it " \
-    "is reconciled"
+    "the catalog is older than what agents have seen (an old copy?): nothing is granted before "   \
+    "the destination's ledger has been read again"
 
 struct eng_agent;
 struct eng_pipeline;
@@ -131,6 +131,7 @@ struct eng_pipeline {
     uint32_t at_work; /* different leaves with a lease; of this turn's grants */
     uint32_t cancelling;
     int64_t next_discover_ms; /* mono; continuous */
+    bool is_distrusted;       /* our catalog turned out to be old: until it is reconciled */
     bool merge_ranges;        /* this reconcile takes the ledger's ranges */
     struct eng_unseen *unseen;
     size_t unseen_count;
@@ -189,9 +190,8 @@ struct engine {
     struct ps_list answers; /* to people: struct eng_answer */
     struct ps_map *batches; /* by id: open and quarantined ones */
     bool said_behind;
-    struct cat_stamp behind; /* an agent has seen this and we have not; 0: none */
-    char behind_agent[64];
-    uint32_t online_leaves; /* of this turn's grants */
+    struct cat_stamp behind; /* the highest that an agent had seen and we had not; 0: none */
+    uint32_t online_leaves;  /* of this turn's grants */
 };
 
 /* True when status is PS_OK; else the first failure is kept. err is engine->fault. */

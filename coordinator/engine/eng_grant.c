@@ -281,9 +281,6 @@ count_leaves(struct engine *engine)
 void
 eng_grant_all(struct engine *engine)
 {
-    if (eng_hello_behind(engine)) {
-        return;
-    }
     count_leaves(engine);
     for (bool any = true; any && engine->fault_status == PS_OK;) {
         any = false;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coordinator/engine/eng_hello.h"
 
-#include <stdio.h>
-
 #include "common/alloc.h"
 #include "common/log.h"
 #include "coordinator/engine/eng_out.h"
@@ -104,33 +102,51 @@ was_here(const struct eng_agent *agent, struct incarnation incarnation)
     return false;
 }
 
-/* commit_seq never starts again, so either number being higher means a catalog from before. */
+/* A catalog from before (an old copy, or a new one beside a destination that is not new) does not
+ * know what was loaded since: each pipeline reads its destination's ledger again before it grants.
+ */
+static void
+distrust(struct engine *engine)
+{
+    PS_LIST_FOR (at, &engine->pipelines) {
+        struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
+        p->is_distrusted = p->merge_ranges = true;
+        p->row.reconciled = false;
+        p->dirty = true;
+        eng_task_end_all(engine, p);
+        (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_RECONCILE, ENG_BEHIND);
+    }
+}
+
+/* Neither number ever starts again, so either being higher means a catalog from before. Ours is
+ * raised above it, so that agents obey and ledgers stay in order. */
 static void
 look_at_seen(struct engine *engine, const Penstock__Origin *origin)
 {
     struct cat_stamp ours = catalog_stamp(engine->env.catalog);
     const Penstock__Stamp *seen = origin->seen;
     bool higher = seen->cluster_epoch > ours.cluster_epoch || seen->commit_seq > ours.commit_seq;
-    bool new_to_us = seen->cluster_epoch > engine->behind.cluster_epoch ||
-                     seen->commit_seq > engine->behind.commit_seq;
-    if (higher && new_to_us) {
-        engine->behind = (struct cat_stamp){.cluster_epoch = seen->cluster_epoch,
-                                            .commit_seq = seen->commit_seq};
-        snprintf(engine->behind_agent, sizeof engine->behind_agent, "%s", origin->agent);
-        log_error("catalog.behind",
-                  "agent=%s has seen cluster_epoch=%llu commit_seq=%llu, the catalog has %llu %llu",
-                  engine->behind_agent, (unsigned long long)seen->cluster_epoch,
-                  (unsigned long long)seen->commit_seq, (unsigned long long)ours.cluster_epoch,
-                  (unsigned long long)ours.commit_seq);
+    bool is_absurd = seen->cluster_epoch > INT64_MAX / 2 || seen->commit_seq > INT64_MAX / 2;
+    /* Raised already in this turn? */
+    bool is_new = seen->cluster_epoch > engine->behind.cluster_epoch ||
+                  seen->commit_seq > engine->behind.commit_seq;
+    if (!higher || is_absurd || !is_new) {
+        return;
     }
-}
-
-bool
-eng_hello_behind(const struct engine *engine)
-{
-    struct cat_stamp ours = catalog_stamp(engine->env.catalog);
-    return engine->behind.cluster_epoch > ours.cluster_epoch ||
-           engine->behind.commit_seq > ours.commit_seq;
+    log_error("catalog.behind",
+              "agent=%s has seen cluster_epoch=%llu commit_seq=%llu, the catalog has %llu %llu: "
+              "every ledger is read again",
+              origin->agent, (unsigned long long)seen->cluster_epoch,
+              (unsigned long long)seen->commit_seq, (unsigned long long)ours.cluster_epoch,
+              (unsigned long long)ours.commit_seq);
+    engine->behind =
+        (struct cat_stamp){.cluster_epoch = seen->cluster_epoch, .commit_seq = seen->commit_seq};
+    ENG_TRY(engine, catalog_raise_stamp,
+            (struct cat_stamp){.cluster_epoch = seen->cluster_epoch + 1,
+                               .commit_seq = seen->commit_seq + 1});
+    eng_event(engine, NULL, "catalog.behind", origin->agent, "cluster epoch %llu, commit %llu",
+              (unsigned long long)seen->cluster_epoch, (unsigned long long)seen->commit_seq);
+    distrust(engine);
 }
 
 enum eng_who

@@ -12,8 +12,6 @@ enum eng_who { ENG_WHO_OK, ENG_WHO_UNKNOWN, ENG_WHO_STALE };
 /* The agent that speaks; it is heard of now. *out is NULL unless ENG_WHO_OK. */
 enum eng_who eng_hello_who(struct engine *engine, const Penstock__Origin *origin,
                            struct eng_agent **out);
-/* True when an agent has seen a stamp that this catalog has not reached: nothing may be granted. */
-bool eng_hello_behind(const struct engine *engine);
 
 struct eng_agent *eng_hello_find(struct engine *engine, const char *name);
 /* From the catalog, at start. */

@@ -182,19 +182,16 @@ step(struct engine *engine, struct eng_pipeline *p)
 void
 eng_pipeline_step_all(struct engine *engine)
 {
-    bool behind = eng_hello_behind(engine);
+    bool behind = false;
+    PS_LIST_FOR (at, &engine->pipelines) {
+        struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
+        behind = behind || (p->is_distrusted && p->state == PIPELINE_PREPARING);
+        step(engine, p);
+    }
     if (behind != engine->said_behind && engine->env.say_ready != NULL) {
         engine->env.say_ready(engine->env.ctx, behind ? ENG_BEHIND : NULL);
     }
     engine->said_behind = behind;
-    PS_LIST_FOR (at, &engine->pipelines) {
-        struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
-        if (behind && (p->state == PIPELINE_PREPARING || p->state == PIPELINE_RUNNING)) {
-            eng_store_say(p, ENG_BEHIND);
-            continue;
-        }
-        step(engine, p);
-    }
 }
 
 int64_t

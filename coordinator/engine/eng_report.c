@@ -172,10 +172,6 @@ eng_report_done(struct engine *engine, const struct engine_request *request,
 {
     struct eng_agent *agent = NULL;
     (void)eng_hello_who(engine, done->origin, &agent); /* it counts whoever says it */
-    if (eng_hello_behind(engine)) {
-        eng_out_report(engine, request, PENSTOCK__ANSWER__ANSWER_NOT_READY, NULL);
-        return;
-    }
     struct eng_batch *b = eng_store_find_batch(engine, eng_span(done->batch_id));
     if (b == NULL) {
         uint64_t epoch = 0;
@@ -384,10 +380,6 @@ eng_report_failed(struct engine *engine, const struct engine_request *request,
                        who == ENG_WHO_STALE ? PENSTOCK__ANSWER__ANSWER_STALE
                                             : PENSTOCK__ANSWER__ANSWER_UNKNOWN,
                        NULL);
-        return;
-    }
-    if (eng_hello_behind(engine)) {
-        eng_out_report(engine, request, PENSTOCK__ANSWER__ANSWER_NOT_READY, NULL);
         return;
     }
     struct eng_batch *b = eng_store_find_batch(engine, eng_span(failed->batch_id));

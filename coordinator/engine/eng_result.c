@@ -134,7 +134,7 @@ judge_fence(struct engine *engine, struct eng_pipeline *p, const Penstock__DestS
     /* The ledger's ranges are read where it knows more than we do. */
     bool is_cut_short = !p->row.reconciled && p->row.objects == 0; /* adopting, and then killed */
     bool more = !same || is_cut_short || is_ahead(engine, dest->seen) ||
-                (!has_history(p) && dest->batches > 0);
+                (dest->has_batches && dest->batches != p->row.batches_loaded);
     if (!same) {
         adopt(engine, p, uuid, dest);
     }
@@ -200,7 +200,7 @@ take_reconcile(struct engine *engine, struct eng_task *task, const Penstock__Tas
         return true;
     }
     p->row.reconciled = true;
-    p->merge_ranges = false;
+    p->merge_ranges = p->is_distrusted = false;
     p->dirty = true;
     eng_task_end(engine, task);
     return chunk->last;

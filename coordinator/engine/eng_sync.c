@@ -144,10 +144,6 @@ eng_sync(struct engine *engine, const struct engine_request *request, Penstock__
     take_wants(agent);
     take_held(engine, agent);
     eng_task_take_held(agent, own_sync, &engine->tasks);
-    if (eng_hello_behind(engine)) {
-        answer(engine, request, PENSTOCK__ANSWER__ANSWER_NOT_READY, ENG_BEHIND);
-        return;
-    }
     uint32_t wait_ms = own_sync->wait_ms > ENG_WAIT_MOST_MS ? ENG_WAIT_MOST_MS : own_sync->wait_ms;
     agent->parked = true;
     agent->parked_request = *request;

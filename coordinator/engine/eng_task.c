@@ -190,7 +190,7 @@ eng_task_set_objects(struct engine *engine, struct eng_task *task)
 }
 
 /* ---- reports */
-/* NULL when it was answered: behind, unknown agent, old epoch. */
+/* NULL when it was answered: unknown agent, old epoch. */
 static struct eng_task *
 judge(struct engine *engine, const struct engine_request *request, const Penstock__Origin *origin,
       struct ps_span task_id, uint64_t epoch)
@@ -202,10 +202,6 @@ judge(struct engine *engine, const struct engine_request *request, const Penstoc
                        who == ENG_WHO_STALE ? PENSTOCK__ANSWER__ANSWER_STALE
                                             : PENSTOCK__ANSWER__ANSWER_UNKNOWN,
                        NULL);
-        return NULL;
-    }
-    if (eng_hello_behind(engine)) {
-        eng_out_report(engine, request, PENSTOCK__ANSWER__ANSWER_NOT_READY, NULL);
         return NULL;
     }
     struct eng_task *task = find_by_id(&engine->tasks, task_id);

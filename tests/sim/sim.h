@@ -112,6 +112,7 @@ struct sim {
     struct sim_agent **agents;
     uint64_t turns;
     uint64_t restarts;
+    uint64_t restarts_by_hand;
     uint64_t dropped;
     uint64_t grants;
     struct ps_map *epochs;  /* batch id → the highest epoch that was granted */
