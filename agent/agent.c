@@ -19,7 +19,7 @@
 #include "common/rand.h"
 
 /* A second signal within this time is the first one, sent to the process and to its group. */
-enum { HURRY_AFTER_MS = 500 };
+enum { HURRY_AFTER_MS = 500, LOCK_WAIT_MS = 2000, LOCK_AGAIN_MS = 10 };
 
 struct agent {
     const struct agent_config *config;
@@ -203,6 +203,21 @@ open_signals(struct agent *agent, struct ps_error *err)
     return agent->signal_fd < 0 ? ps_fail_errno(err, errno, "signalfd") : PS_OK;
 }
 
+/* A leaf that our predecessor was just spawning when it was killed has its descriptors until it
+ * execs; so a lock that is taken is asked for again for a while. */
+static enum ps_status
+lock_state(const char *path, int *out_fd, struct ps_error *err)
+{
+    int64_t end_ms = ps_clock_mono_ms() + LOCK_WAIT_MS;
+    enum ps_status status = ps_path_lock(path, out_fd, err);
+    while (status == PS_REFUSED && strcmp(err->code, "locked") == 0 &&
+           ps_clock_mono_ms() < end_ms) {
+        poll(NULL, 0, LOCK_AGAIN_MS);
+        status = ps_path_lock(path, out_fd, err);
+    }
+    return status;
+}
+
 static enum ps_status
 open_state(struct agent *agent, struct ps_error *err)
 {
@@ -211,7 +226,7 @@ open_state(struct agent *agent, struct ps_error *err)
         return status;
     }
     char *path = ps_path_join(agent->config->state_dir, "lock");
-    status = ps_path_lock(path, &agent->lock_fd, err);
+    status = lock_state(path, &agent->lock_fd, err);
     ps_free(path);
     return status == PS_OK ? PS_OK
                            : ps_wrap(err, status, "state folder %s", agent->config->state_dir);

@@ -163,6 +163,7 @@ struct lease {
     uint64_t life;
 };
 struct parcel {
+    uint64_t era; /* no connection outlives the state that it led to */
     uint32_t agent;
     uint64_t life;
     uint64_t call;
@@ -193,6 +194,7 @@ wrap(struct sim *sim, uint32_t agent, uint64_t life, uint64_t call, enum msg_typ
 {
     struct parcel *parcel = ps_xcalloc(1, sizeof *parcel);
     struct ps_error err = {0};
+    parcel->era = sim->era;
     parcel->agent = agent;
     parcel->life = life;
     parcel->call = call;
@@ -266,8 +268,9 @@ deliver_request(struct sim *sim, uint64_t a, uint64_t b, void *own)
     *call = (struct call){
         .sim = sim, .agent = parcel->agent, .life = parcel->life, .call = parcel->call};
     struct engine_request request = {.ctx = call, .reply = take_reply};
+    bool is_old = parcel->era != sim->era;
     request.message = unwrap(sim, parcel, &request.type);
-    if (sim->engine == NULL) {
+    if (sim->engine == NULL || is_old) {
         msg_free(request.message);
         ps_free(call);
         return;
@@ -415,6 +418,7 @@ lose_state(struct sim *sim, uint64_t a, uint64_t b, void *own)
     take_down(sim);
     catalog_close(sim->catalog);
     open_catalog(sim);
+    sim->era++;
     sim_note(sim, "state lost");
     /* With the state of a local run go its agents. */
     for (uint32_t i = 0; i < sim->plan.agents; i++) {
@@ -578,6 +582,7 @@ sim_run(const struct sim_plan *plan, uint64_t *out_hash)
     ps_rand_seed(&sim.rand, plan->seed);
     sim.epochs = ps_map_new();
     sim.offsets = ps_map_new();
+    sim.deaths = ps_map_new();
     sim_dest_init(&sim);
     sim.agents = ps_xcalloc(plan->agents, sizeof(struct sim_agent *));
     open_catalog(&sim);
@@ -615,6 +620,7 @@ sim_run(const struct sim_plan *plan, uint64_t *out_hash)
     catalog_close(sim.catalog);
     free_values(sim.epochs);
     free_values(sim.offsets);
+    free_values(sim.deaths);
     sim_dest_fini(&sim);
     *out_hash = sim.hash;
 }

@@ -107,6 +107,7 @@ struct sim {
     struct engine *engine; /* NULL: down */
     uint64_t calls_out;    /* requests that the engine has not answered */
     uint64_t hash;
+    uint64_t era; /* rises when the state is lost */
     struct sim_object *objects;
     struct sim_dest dest;
     struct sim_agent **agents;
@@ -116,6 +117,7 @@ struct sim {
     uint64_t dropped;
     uint64_t grants;
     struct ps_map *epochs;  /* batch id → the highest epoch that was granted */
+    struct ps_map *deaths;  /* batch id → how often its leaf died with it */
     struct ps_map *offsets; /* object key → the highest offset that was seen */
     char state[32];         /* the pipeline's, as last watched */
     char reason[256];

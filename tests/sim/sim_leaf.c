@@ -202,6 +202,51 @@ load(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, struct sim
 }
 
 /* ---- the end of a process */
+static uint64_t *
+deaths_of(struct sim *sim, ProtobufCBinaryData batch_id)
+{
+    struct ps_span id = ps_span(batch_id.data, batch_id.len);
+    uint64_t *deaths = ps_map_find(sim->deaths, id);
+    if (deaths == NULL) {
+        deaths = ps_xcalloc(1, sizeof *deaths);
+        (void)ps_map_put(sim->deaths, id, deaths);
+    }
+    return deaths;
+}
+
+/* A batch whose leaves die again and again is quarantined, and rightly; the faults here are not to
+ * be that batch's. One death each by our hand leaves room for those that come by chance. */
+static bool
+may_die(struct sim *sim, struct sim_leaf *leaf, uint32_t percent)
+{
+    if (!sim_has_faults(sim) || !sim->plan.leaf_deaths || !sim_percent(sim, percent)) {
+        return false;
+    }
+    PS_LIST_FOR (at, &leaf->work) {
+        if (work_at(at)->grant != NULL && *deaths_of(sim, batch_of(work_at(at))->batch_id) > 0) {
+            return false;
+        }
+    }
+    return ps_list_empty(&leaf->inbox);
+}
+
+static void
+count_deaths(struct sim *sim, struct sim_leaf *leaf)
+{
+    PS_LIST_FOR (at, &leaf->work) {
+        if (work_at(at)->grant != NULL) {
+            ++*deaths_of(sim, batch_of(work_at(at))->batch_id);
+        }
+    }
+    PS_LIST_FOR (at, &leaf->inbox) {
+        const struct sim_mail *mail = PS_CONTAINER(at, struct sim_mail, link);
+        if (mail->type == MSG_LEAF_GRANT) {
+            const Penstock__LeafGrant *grant = (const Penstock__LeafGrant *)(void *)mail->message;
+            ++*deaths_of(sim, grant->grant->batch->batch_id);
+        }
+    }
+}
+
 static void
 gone(struct sim *sim, uint64_t a, uint64_t b, void *own)
 {
@@ -220,6 +265,7 @@ gone(struct sim *sim, uint64_t a, uint64_t b, void *own)
 static void
 end_process(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf)
 {
+    count_deaths(sim, leaf);
     leaf->up = false;
     leaf->has_turn = false;
     free_mail(&leaf->inbox);
@@ -303,7 +349,7 @@ commit(struct sim *sim, uint64_t a, uint64_t b, void *own)
     load(sim, agent, leaf, work);
     if (faults && sim->plan.agent_restarts && sim_percent(sim, 2)) {
         sim_agent_crash(sim, index); /* after the commit, before the report */
-    } else if (faults && sim->plan.leaf_deaths && sim_percent(sim, 2)) {
+    } else if (may_die(sim, leaf, 2)) {
         free_mail(&leaf->outbox);
         sim_leaf_kill(sim, agent, leaf->number);
     }
@@ -346,9 +392,9 @@ seal(struct sim *sim, uint64_t a, uint64_t b, void *own)
         return;
     }
     bool faults = sim_has_faults(sim);
-    if (faults && sim->plan.leaf_deaths && sim_percent(sim, 3)) {
+    if (may_die(sim, leaf, 3)) {
         sim_leaf_kill(sim, agent, leaf->number);
-    } else if (faults && sim->plan.leaf_deaths && sim_percent(sim, 2)) {
+    } else if (may_die(sim, leaf, 2)) {
         leaf->stuck = true;
     } else if (work->cancelled || (leaf->draining && sim_percent(sim, 50))) {
         say_failed(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL, "cancelled");
