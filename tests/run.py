@@ -61,6 +61,8 @@ def families(f):
             scenario.format('state_deleted.py', '')]),
         'failpoints': ('each crash point is hit, as a crash and as an error', [
             scenario.format('failpoints.py', f'--times {f["failpoint_hits"]}')]),
+        'compat': ('what older versions left behind is understood', [
+            scenario.format('compat.py', '')]),
         'pause': ('SIGSTOP of leaf, agent and turn holder; coordinator away', [
             scenario.format('sigstop.py', f'--rounds {f["pause_rounds"]} '
                             f'--down-seconds {f["coordinator_down_seconds"]}')]),
