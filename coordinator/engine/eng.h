@@ -114,6 +114,7 @@ struct eng_limits {
     bool is_continuous;
     bool stops_on_failure;
     bool fails_on_change;
+    bool keeps_ledger; /* null: remembers nothing: the catalog alone knows what was loaded */
     struct spec_tolerance tolerance;
 };
 

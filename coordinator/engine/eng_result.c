@@ -106,6 +106,9 @@ static bool
 judge_fence(struct engine *engine, struct eng_pipeline *p, const Penstock__DestState *dest)
 {
     struct pipeline_uuid uuid;
+    if (!dest->has_pipeline_uuid && !p->limits.keeps_ledger) {
+        return true;
+    }
     if (!dest->has_pipeline_uuid) {
         if (has_history(p)) {
             return fail_reconcile(engine, p, "destination_lost",

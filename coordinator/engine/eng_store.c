@@ -38,6 +38,7 @@ eng_store_add_pipeline(struct engine *engine, const struct cat_pipeline *row, st
 void
 eng_store_set_spec(struct eng_pipeline *p, struct spec *own_spec)
 {
+    char scheme[32];
     spec_unref(p->spec);
     p->spec = own_spec;
     p->limits = (struct eng_limits){
@@ -48,6 +49,8 @@ eng_store_set_spec(struct eng_pipeline *p, struct spec *own_spec)
         .is_continuous = spec_is(own_spec, "source.discover.mode", "continuous"),
         .stops_on_failure = spec_is(own_spec, "errors.on_failure", "stop"),
         .fails_on_change = spec_is(own_spec, "source.on_change", "fail"),
+        .keeps_ledger =
+            strcmp(spec_scheme(spec_str(own_spec, "destination.url"), scheme), "null") != 0,
         .tolerance = spec_tolerance(own_spec),
     };
 }
