@@ -11,7 +11,6 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 enum {
     FIRST_BYTES = BLOCK_TARGET_BYTES + 16 * 1024, /* the row that fills a block seldom grows it */
-    META_BYTES = 4 * BLOCK_VARINT_BYTES,
 };
 
 static const uint8_t MAGIC[4] = {'P', 'S', 'B', 'K'};
@@ -72,40 +71,17 @@ block_reserve(struct block *block, size_t extra)
     return PS_OK;
 }
 
-static uint8_t *
-meta_put(uint8_t *at, const struct row_meta *meta)
-{
-    if (__builtin_expect(meta->range_index < 0x80, 1)) {
-        *at++ = (uint8_t)meta->range_index;
-    } else {
-        at = block_varint_put(at, meta->range_index);
-    }
-    at = block_varint_put(at, meta->offset);
-    at = block_varint_put(at, meta->length);
-    return block_varint_put(at, meta->line);
-}
-
 enum ps_status
 block_row_begin(struct block *block, const struct row_meta *meta, struct block_row *out_row)
 {
-    enum ps_status status = block_reserve(block, META_BYTES);
+    enum ps_status status = block_reserve(block, BLOCK_META_BYTES);
     if (status != PS_OK) {
         return status;
     }
     out_row->start = block->len;
     out_row->cells = 0;
-    block->len = (size_t)(meta_put(block->bytes + block->len, meta) - block->bytes);
+    block->len = (size_t)(block_meta_put(block->bytes + block->len, meta) - block->bytes);
     return PS_OK;
-}
-
-uint8_t *
-block_row_open(struct block *block, const struct row_meta *meta, size_t most_bytes)
-{
-    size_t most = META_BYTES + most_bytes + BLOCK_SLACK_BYTES;
-    if (block->cap - block->len < most && block_reserve(block, most) != PS_OK) {
-        return NULL;
-    }
-    return meta_put(block->bytes + block->len, meta);
 }
 
 enum ps_status

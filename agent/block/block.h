@@ -19,6 +19,10 @@
 #include "common/error.h"
 #include "common/span.h"
 
+#ifdef __BMI2__
+#include <immintrin.h>
+#endif
+
 enum { BLOCK_FORMAT = 1, BLOCK_TARGET_BYTES = 256 * 1024 };
 
 enum cell_tag {
@@ -96,10 +100,15 @@ block_varint_put(uint8_t *at, uint64_t value)
     }
     unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
     unsigned bytes = (bits * 9 + 64) / 64; /* ceil(bits / 7) for 1 to 56 */
+#ifdef __BMI2__
+    uint64_t word = _pdep_u64(value, 0x7F7F7F7F7F7F7F7Fu);
+    word |= _bzhi_u64(0x8080808080808080u, 8 * (bytes - 1));
+#else
     uint64_t word = (value & 0x00FFFFFFF0000000u) << 4 | (value & 0x000000000FFFFFFFu);
     word = (word & 0x0FFFC0000FFFC000u) << 2 | (word & 0x00003FFF00003FFFu);
     word = (word & 0x3F803F803F803F80u) << 1 | (word & 0x007F007F007F007Fu);
     word |= 0x8080808080808080u & (((uint64_t)1 << (8 * (bytes - 1))) - 1);
+#endif
     memcpy(at, &word, sizeof word); /* little-endian machines only: see block.c */
     return at + bytes;
 }
@@ -197,7 +206,32 @@ block_row_abandon(struct block *block, struct block_row *row)
  * together, BLOCK_CELL_BYTES for each and its text. close makes the row part of the block; without
  * it the row was never there. */
 enum { BLOCK_CELL_BYTES = 1 + BLOCK_VARINT_BYTES, BLOCK_SLACK_BYTES = 64 };
-uint8_t *block_row_open(struct block *block, const struct row_meta *meta, size_t most_bytes);
+enum { BLOCK_META_BYTES = 4 * BLOCK_VARINT_BYTES };
+
+static inline uint8_t *
+block_meta_put(uint8_t *at, const struct row_meta *meta)
+{
+    if (__builtin_expect(meta->range_index < 0x80, 1)) {
+        *at++ = (uint8_t)meta->range_index;
+    } else {
+        at = block_varint_put(at, meta->range_index);
+    }
+    at = block_varint_put(at, meta->offset);
+    at = block_varint_put(at, meta->length);
+    return block_varint_put(at, meta->line);
+}
+
+static inline uint8_t *
+block_row_open(struct block *block, const struct row_meta *meta, size_t most_bytes)
+{
+    size_t most = BLOCK_META_BYTES + most_bytes + BLOCK_SLACK_BYTES;
+    if (__builtin_expect(block->cap - block->len < most, 0) &&
+        block_reserve(block, most) != PS_OK) {
+        return NULL;
+    }
+    return block_meta_put(block->bytes + block->len, meta);
+}
+
 static inline void
 block_row_close(struct block *block, const uint8_t *end)
 {

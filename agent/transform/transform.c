@@ -1,54 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/transform/transform.h"
-
 #include <stdio.h>
 
 #include "agent/decode/number.h"
+#include "agent/transform/transform_impl.h"
 #include "common/alloc.h"
 #include "common/assert.h"
 
-enum { REASON_BYTES = 320, SHOWN_BYTES = 60, NULL_LEN_BITS = 63 };
-
-/* What one column takes its cell from, decided once an object. */
-enum source {
-    FROM_TEXT,
-    FROM_INT,
-    FROM_REAL,
-    FROM_CONSTANT,
-    FROM_OBJECT,
-    FROM_OFFSET,
-    FROM_LINE,
-    FROM_BATCH,
-};
-
-struct step {
-    enum source source;
-    uint32_t field; /* FROM_TEXT, FROM_INT, FROM_REAL */
-    enum column_mismatch on_mismatch;
-    struct cell constant; /* FROM_CONSTANT; a text belongs to the column */
-};
-
-typedef uint8_t *(*cells_put_fn)(struct transform *transform, const struct record *record,
-                                 uint8_t *at, struct transform_reject *out_reject);
-
-struct transform {
-    cells_put_fn cells_put;
-    const struct spec_column *columns;
-    uint32_t count;
-    struct step *steps;
-    struct ps_span *nulls; /* borrowed from the spec */
-    size_t null_count;
-    uint64_t null_lens; /* bit n: a null text of n bytes (63: or more) */
-    bool null_long;     /* one that is not empty */
-    bool decimal_comma;
-    struct ps_buf object;
-    struct ps_buf batch;
-    size_t fixed_bytes;   /* bounds a row's cells but the texts of its fields */
-    size_t field_columns; /* columns that take one and the same field, at most */
-    char reason[REASON_BYTES];
-};
-
-static cells_put_fn cells_put_best(void);
+enum { SHOWN_BYTES = 60, NULL_LEN_BITS = 63 };
 
 static void
 nulls_take(struct transform *transform, const struct spec *spec)
@@ -128,12 +86,13 @@ transform_new(const struct spec *spec, const struct spec_column *columns, size_t
               struct transform **out, struct ps_error *err)
 {
     struct transform *transform = ps_xcalloc(1, sizeof *transform);
-    transform->cells_put = cells_put_best();
+    transform->row = transform_v3_runs() ? transform_v3 : transform_any;
     transform->columns = columns;
     transform->count = (uint32_t)count;
     transform->steps = ps_xcalloc(count, sizeof *transform->steps);
     nulls_take(transform, spec);
     transform->decimal_comma = spec_is(spec, "format.decimal", ",");
+    transform->plain = !transform->null_long && !transform->decimal_comma;
     for (size_t i = 0; i < count; i++) {
         struct step *step = &transform->steps[i];
         step->source = source_of(&columns[i]);
@@ -360,107 +319,34 @@ lineage_put(const struct transform *transform, const struct step *step, const st
     return block_cell_text(at, text->ptr, text->len, text->len);
 }
 
-static __attribute__((noinline)) uint8_t *
-int_slow(struct transform *transform, uint32_t i, const struct field *field, uint8_t *at,
-         struct transform_reject *out_reject)
-{
-    int64_t value = 0;
-    return number_int(field->ptr, field->len, &value)
-               ? block_cell_int(at, value)
-               : mismatch(transform, i, field, at, out_reject);
-}
-
-static __attribute__((noinline)) uint8_t *
-real_slow(struct transform *transform, uint32_t i, const struct field *field, uint8_t *at,
-          struct transform_reject *out_reject)
-{
-    double value = 0;
-    bool good = transform->decimal_comma ? number_real_comma(field->ptr, field->len, &value)
-                                         : number_real(field->ptr, field->len, &value);
-    return good ? block_cell_real(at, value) : mismatch(transform, i, field, at, out_reject);
-}
-
-/* All cells of a row from at on; NULL when the record is a reject. The hot loop of a load. */
-static inline __attribute__((always_inline)) uint8_t *
-cells_put(struct transform *transform, const struct record *record, uint8_t *at,
-          struct transform_reject *out_reject)
-{
-    static const struct field absent = {0};
-    const struct step *step = transform->steps;
-    const uint32_t count = transform->count;
-    const uint32_t fields = record->count;
-    const size_t raw_len = record->raw.len + record->slack;
-    const uint8_t *raw_end = record->raw.ptr + raw_len;
-    const bool null_long = transform->null_long;
-    const bool comma = transform->decimal_comma;
-    for (uint32_t i = 0; i < count; i++, step++) {
-        if (__builtin_expect(step->source > FROM_REAL, 0)) {
-            at = lineage_put(transform, step, record, at);
-            continue;
-        }
-        const struct field *field = step->field < fields ? &record->fields[step->field] : &absent;
-        const uint8_t *ptr = field->ptr;
-        const size_t len = field->len;
-        if ((len == 0 || null_long) && is_null(transform, field)) {
-            at = block_cell_null(at);
-            continue;
-        }
-        /* Bytes that may be read from ptr on: to the window's end where the field is a slice of
-         * it. */
-        size_t readable = (uintptr_t)raw_end - (uintptr_t)ptr;
-        readable = readable <= raw_len ? readable : len;
-        if (step->source == FROM_TEXT) {
-            at = block_cell_text(at, ptr, len, readable);
-            continue;
-        }
-        if (step->source == FROM_INT) {
-            int64_t value = 0;
-            if (__builtin_expect(number_int_fast(ptr, len, readable, &value) == NUMBER_FOUND, 1)) {
-                at = block_cell_int(at, value);
-                continue;
-            }
-            at = int_slow(transform, i, field, at, out_reject);
-        } else {
-            double value = 0;
-            if (!comma && number_real_fast(ptr, len, readable, &value) == NUMBER_FOUND) {
-                at = block_cell_real(at, value);
-                continue;
-            }
-            at = real_slow(transform, i, field, at, out_reject);
-        }
-        if (at == NULL) {
-            return NULL;
-        }
-    }
-    return at;
-}
-
-static uint8_t *
-cells_put_any(struct transform *transform, const struct record *record, uint8_t *at,
-              struct transform_reject *out_reject)
-{
-    return cells_put(transform, record, at, out_reject);
-}
-
-#if defined(__x86_64__)
-/* The same with shifts that do not need a fixed register. */
-__attribute__((target("bmi,bmi2,lzcnt"))) static uint8_t *
-cells_put_bmi2(struct transform *transform, const struct record *record, uint8_t *at,
+uint8_t *
+transform_cell(struct transform *transform, uint32_t i, const struct record *record, uint8_t *at,
                struct transform_reject *out_reject)
 {
-    return cells_put(transform, record, at, out_reject);
-}
-#endif
-
-static cells_put_fn
-cells_put_best(void)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) {
-        return cells_put_bmi2;
+    static const struct field absent = {0};
+    const struct step *step = &transform->steps[i];
+    if (step->source > FROM_REAL) {
+        return lineage_put(transform, step, record, at);
     }
-#endif
-    return cells_put_any;
+    const struct field *field =
+        step->field < record->count ? &record->fields[step->field] : &absent;
+    if (is_null(transform, field)) {
+        return block_cell_null(at);
+    }
+    int64_t integer = 0;
+    double real = 0;
+    if (step->source == FROM_TEXT) {
+        return block_cell_text(at, field->ptr, field->len, field->len);
+    }
+    if (step->source == FROM_INT && number_int(field->ptr, field->len, &integer)) {
+        return block_cell_int(at, integer);
+    }
+    if (step->source == FROM_REAL &&
+        (transform->decimal_comma ? number_real_comma(field->ptr, field->len, &real)
+                                  : number_real(field->ptr, field->len, &real))) {
+        return block_cell_real(at, real);
+    }
+    return mismatch(transform, i, field, at, out_reject);
 }
 
 enum ps_status
@@ -475,17 +361,11 @@ transform_row(struct transform *transform, const struct record *record, uint32_t
         .length = record->length,
         .line = record->line,
     };
-    /* A field's UTF-8 is at most twice its raw bytes, whatever the encoding. */
-    size_t texts = transform->field_columns * 2 * record->raw.len;
-    uint8_t *at = block_row_open(block, &meta, transform->fixed_bytes + texts);
-    if (at == NULL) {
+    enum ps_status status = transform->row(transform, record, &meta, block, out_reject);
+    if (status == PS_FULL) {
         return ps_fail(err, PS_FULL, "transform: no memory for a row of %llu bytes",
                        (unsigned long long)record->length);
     }
-    at = transform->cells_put(transform, record, at, out_reject);
-    *out_rejected = at == NULL;
-    if (at != NULL) {
-        block_row_close(block, at);
-    }
+    *out_rejected = status == PS_BADDATA;
     return PS_OK;
 }

@@ -4,7 +4,8 @@
 #include <stdio.h>
 
 #include "agent/decode/infer.h"
-#include "agent/transform/transform.h"
+#include "agent/decode/number.h"
+#include "agent/transform/transform_impl.h"
 #include "common/alloc.h"
 
 static struct spec *
@@ -84,7 +85,7 @@ cells_print(const struct block *block, struct ps_buf *out)
 
 /* What becomes of the text: rows, then rejects; or the error's code. */
 static void
-expect(const char *more, const char *text, const char *wanted)
+expect_with(transform_row_fn row, const char *more, const char *text, const char *wanted)
 {
     struct spec *spec = spec_of(more);
     struct flow flow = {.rejects = PS_BUF_INIT};
@@ -103,6 +104,7 @@ expect(const char *more, const char *text, const char *wanted)
     cr_assert_eq(infer_end(infer, &columns, &count, &note, &err), PS_OK, "%s", err.text);
     enum ps_status status = transform_new(spec, columns, count, &flow.transform, &err);
     if (status == PS_OK) {
+        flow.transform->row = row;
         flow.block = block_new((uint32_t)count);
         cr_assert_eq(ops->open(spec, ps_span("", 0), 0, &decoder, &err), PS_OK);
         status = ops->run(decoder, (const uint8_t *)text, strlen(text), true, UINT64_MAX, &sink,
@@ -122,6 +124,15 @@ expect(const char *more, const char *text, const char *wanted)
     ps_buf_fini(&flow.rejects);
     ps_buf_fini(&found);
     spec_unref(spec);
+}
+
+static void
+expect(const char *more, const char *text, const char *wanted)
+{
+    expect_with(transform_any, more, text, wanted);
+    if (transform_v3_runs()) {
+        expect_with(transform_v3, more, text, wanted);
+    }
 }
 
 Test(transform, types)
@@ -249,5 +260,69 @@ Test(transform, rows_allocate_nothing)
     transform_free(flow.transform);
     block_free(flow.block);
     ps_buf_fini(&text);
+    spec_unref(spec);
+}
+
+/* One field as a cell of both types, by the one loop or the other. */
+static void
+cells_of(transform_row_fn row, struct transform *transform, const char *text, size_t len,
+         struct block *block)
+{
+    struct field field = {.ptr = (const uint8_t *)text, .len = (uint32_t)len};
+    struct record record = {
+        .fields = &field, .count = 1, .raw = ps_span(text, len), .slack = 64, .line = 1};
+    struct transform_reject reject;
+    block_clear(block, 2);
+    transform->row = row;
+    cr_assert_eq(row(transform, &record, &(struct row_meta){.line = 1}, block, &reject), PS_OK);
+}
+
+/* Texts that look like numbers: the hot loops, the plain functions and each other agree. */
+Test(transform, hot_forms_agree)
+{
+    static const char alphabet[] = "0123456789012345678901234567890123456789...-+e ,/:";
+    struct spec *spec = spec_of("columns: [{name: a, type: bigint, on_mismatch: 'null'}, {name: b, "
+                                "from: a, type: double, on_mismatch: 'null'}]\n");
+    const struct spec_column *columns = NULL;
+    struct transform *transform = NULL;
+    struct ps_error err = {0};
+    size_t count = spec_columns(spec, &columns);
+    const struct ps_span name = ps_span_str("a");
+    cr_assert_eq(transform_new(spec, columns, count, &transform, &err), PS_OK);
+    cr_assert_eq(transform_object(transform, name, "", &name, 1, &err), PS_OK);
+    struct block *block = block_new(2);
+    uint64_t seed = 1;
+    for (int round = 0; round < 600000; round++) {
+        char text[128];
+        memset(text, "0.7x"[round % 4], sizeof text);
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        size_t len = 1 + (seed >> 40) % (round % 3 == 0 ? 22 : 9);
+        unsigned kinds = round % 2 == 0 ? 43 : sizeof alphabet - 1;
+        for (size_t i = 0; i < len; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            text[i] = alphabet[(seed >> 33) % kinds];
+        }
+        text[0] = round % 5 == 0 ? '-' : text[0];
+        int64_t integer = 0;
+        double real = 0;
+        bool is_int = number_int((const uint8_t *)text, len, &integer);
+        bool is_real = number_real((const uint8_t *)text, len, &real);
+        for (int v3 = 0; v3 <= (transform_v3_runs() ? 1 : 0); v3++) {
+            struct block_cursor cursor;
+            struct row_meta meta;
+            struct cell cells[2];
+            bool more = false;
+            cells_of(v3 == 1 ? transform_v3 : transform_any, transform, text, len, block);
+            block_cursor_init(&cursor, block);
+            cr_assert_eq(block_cursor_next(&cursor, &meta, cells, &more, &err), PS_OK);
+            cr_assert_eq(cells[0].tag, is_int ? CELL_INT : CELL_NULL, "%.*s", (int)len, text);
+            cr_assert_eq(cells[1].tag, is_real ? CELL_REAL : CELL_NULL, "%.*s", (int)len, text);
+            cr_assert(!is_int || cells[0].integer == integer, "%.*s", (int)len, text);
+            cr_assert(!is_real || memcmp(&cells[1].real, &real, sizeof real) == 0, "%.*s", (int)len,
+                      text);
+        }
+    }
+    transform_free(transform);
+    block_free(block);
     spec_unref(spec);
 }
