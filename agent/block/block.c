@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/block/block.h"
 
+#include "agent/block/block_read.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -112,78 +114,6 @@ block_cursor_init(struct block_cursor *cursor, const struct block *block)
     cursor->rows_left = block->rows;
 }
 
-static bool
-varint_get(const uint8_t **at, const uint8_t *end, uint64_t *out)
-{
-    const uint8_t *p = *at;
-    if (p < end && *p < 0x80) {
-        *out = *p;
-        *at = p + 1;
-        return true;
-    }
-    uint64_t value = 0;
-    for (unsigned shift = 0; p < end && shift < 64; shift += 7) {
-        uint8_t byte = *p++;
-        if (shift == 63 && byte > 1) {
-            return false; /* more than 64 bits */
-        }
-        value |= (uint64_t)(byte & 0x7F) << shift;
-        if (byte < 0x80) {
-            *out = value;
-            *at = p;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-bytes_get(struct block_cursor *cursor, uint64_t len, struct cell *cell)
-{
-    if (len > (uint64_t)(cursor->end - cursor->at) || len > UINT32_MAX) {
-        return false;
-    }
-    cell->len = (uint32_t)len;
-    cell->ptr = cursor->at;
-    cursor->at += len;
-    return true;
-}
-
-static bool
-cell_get(struct block_cursor *cursor, struct cell *cell)
-{
-    if (cursor->at >= cursor->end) {
-        return false;
-    }
-    uint8_t tag = *cursor->at++;
-    if (tag >= CELL_SHORT_TEXT) {
-        cell->tag = CELL_TEXT;
-        return bytes_get(cursor, tag - CELL_SHORT_TEXT, cell);
-    }
-    uint64_t value = 0;
-    cell->tag = (enum cell_tag)tag;
-    cell->len = 0;
-    if (tag == CELL_NULL) {
-        return true;
-    }
-    if (tag == CELL_REAL) {
-        if (cursor->end - cursor->at < (ptrdiff_t)sizeof cell->real) {
-            return false;
-        }
-        memcpy(&cell->real, cursor->at, sizeof cell->real);
-        cursor->at += sizeof cell->real;
-        return true;
-    }
-    if (tag > CELL_BLOB || !varint_get(&cursor->at, cursor->end, &value)) {
-        return false;
-    }
-    if (tag == CELL_INT) {
-        cell->integer = (int64_t)((value >> 1) ^ (~(value & 1) + 1));
-        return true;
-    }
-    return bytes_get(cursor, value, cell);
-}
-
 enum ps_status
 block_cursor_next(struct block_cursor *cursor, struct row_meta *meta, struct cell *cells,
                   bool *out_more, struct ps_error *err)
@@ -196,14 +126,9 @@ block_cursor_next(struct block_cursor *cursor, struct row_meta *meta, struct cel
         *out_more = false;
         return PS_OK;
     }
-    uint64_t range_index = 0;
-    bool good = varint_get(&cursor->at, cursor->end, &range_index) && range_index <= UINT32_MAX &&
-                varint_get(&cursor->at, cursor->end, &meta->offset) &&
-                varint_get(&cursor->at, cursor->end, &meta->length) &&
-                varint_get(&cursor->at, cursor->end, &meta->line);
-    meta->range_index = (uint32_t)range_index;
+    bool good = block_read_meta(cursor, meta);
     for (uint32_t i = 0; good && i < cursor->ncols; i++) {
-        good = cell_get(cursor, &cells[i]);
+        good = block_read_cell(cursor, &cells[i]);
     }
     if (!good) {
         return ps_fail_code(err, PS_BADDATA, "block_corrupt",

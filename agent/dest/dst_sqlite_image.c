@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "agent/block/block_read.h"
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/buf.h"
@@ -33,6 +34,7 @@ struct dst_sqlite_image {
     uint32_t ncols;
     enum image_store *stores;
     uint32_t *cells;
+    bool in_order;    /* column i is cell i */
     uint8_t *serials; /* of the row being written */
     uint8_t *body;    /* its values; COPY_BYTES more than a page takes */
     uint8_t *page1;
@@ -263,23 +265,12 @@ open_leaf(struct dst_sqlite_image *image)
     return true;
 }
 
-/* False: the row does not belong in an image. */
+/* The record stands in serials and body; false when no page takes it. */
 static bool
-add_row(struct dst_sqlite_image *image, const struct cell *row, const uint8_t *block_end)
+add_record(struct dst_sqlite_image *image, const struct record *record)
 {
-    /* Numbers write up to eight bytes without asking: those have room behind body_end. */
-    struct record record = {.serial = image->serials,
-                            .body = image->body,
-                            .body_end = image->body + PAYLOAD_MAX_BYTES,
-                            .block_end = block_end};
-    for (uint32_t i = 0; i < image->ncols; i++) {
-        if (record.body > record.body_end ||
-            !put_cell(&record, image->stores[i], &row[image->cells[i]])) {
-            return false;
-        }
-    }
-    uint32_t serial_bytes = (uint32_t)(record.serial - image->serials);
-    uint32_t body_bytes = (uint32_t)(record.body - image->body);
+    uint32_t serial_bytes = (uint32_t)(record->serial - image->serials);
+    uint32_t body_bytes = (uint32_t)(record->body - image->body);
     /* The header's length counts its own bytes. */
     uint32_t header = serial_bytes + varint_bytes(serial_bytes + 2);
     uint32_t payload = header + body_bytes;
@@ -303,6 +294,41 @@ add_row(struct dst_sqlite_image *image, const struct cell *row, const uint8_t *b
     return true;
 }
 
+enum row { ROW_ADDED, ROW_MISFIT, ROW_CORRUPT };
+
+/* One row from the block to its page. The cells' order is the columns' order but for tables that
+ * somebody else has made; there they wait in row_cells. */
+static enum row
+add_row(struct dst_sqlite_image *image, struct block_cursor *cursor, struct cell *row_cells)
+{
+    /* Numbers write up to eight bytes without asking: those have room behind body_end. */
+    struct record record = {.serial = image->serials,
+                            .body = image->body,
+                            .body_end = image->body + PAYLOAD_MAX_BYTES,
+                            .block_end = cursor->end};
+    struct row_meta meta;
+    if (!block_read_meta(cursor, &meta)) {
+        return ROW_CORRUPT;
+    }
+    for (uint32_t i = 0; !image->in_order && i < image->ncols; i++) {
+        if (!block_read_cell(cursor, &row_cells[i])) {
+            return ROW_CORRUPT;
+        }
+    }
+    for (uint32_t i = 0; i < image->ncols; i++) {
+        struct cell cell = {.tag = CELL_NULL};
+        if (!image->in_order) {
+            cell = row_cells[image->cells[i]];
+        } else if (!block_read_cell(cursor, &cell)) {
+            return ROW_CORRUPT;
+        }
+        if (record.body > record.body_end || !put_cell(&record, image->stores[i], &cell)) {
+            return ROW_MISFIT;
+        }
+    }
+    return add_record(image, &record) ? ROW_ADDED : ROW_MISFIT;
+}
+
 enum ps_status
 dst_sqlite_image_add(struct dst_sqlite_image *image, const struct block *block,
                      struct cell *row_cells, bool *out_fits, struct ps_error *err)
@@ -314,23 +340,23 @@ dst_sqlite_image_add(struct dst_sqlite_image *image, const struct block *block,
     uint32_t rows = image->rows;
     struct block_cursor cursor;
     block_cursor_init(&cursor, block);
-    for (bool more = true;;) {
-        struct row_meta meta;
-        enum ps_status status = block_cursor_next(&cursor, &meta, row_cells, &more, err);
-        if (status == PS_OK && !more) {
-            *out_fits = true;
-            return PS_OK;
-        }
-        if (status != PS_OK || !add_row(image, row_cells, block->bytes + block->len)) {
-            /* Cells were only added below and beside those that were there. */
-            image->leaves = leaves;
-            image->cells_in_leaf = cells_in_leaf;
-            image->top = top;
-            image->rows = rows;
-            *out_fits = false;
-            return status;
-        }
+    enum row added = ROW_ADDED;
+    while (added == ROW_ADDED && cursor.rows_left > 0) {
+        added = add_row(image, &cursor, row_cells);
+        cursor.rows_left--;
     }
+    *out_fits = added == ROW_ADDED && cursor.at == cursor.end;
+    if (!*out_fits) {
+        /* Cells were only added below and beside those that were there. */
+        image->leaves = leaves;
+        image->cells_in_leaf = cells_in_leaf;
+        image->top = top;
+        image->rows = rows;
+    }
+    if (added == ROW_CORRUPT || (added == ROW_ADDED && !*out_fits)) {
+        return ps_fail_code(err, PS_BADDATA, "block_corrupt", "block: a row's encoding is broken");
+    }
+    return PS_OK;
 }
 
 uint64_t
@@ -522,6 +548,10 @@ dst_sqlite_image_shape(struct dst_sqlite_image *image, uint32_t ncols,
     memcpy(image->stores, stores, ncols * sizeof *stores);
     image->cells = ps_xrealloc(image->cells, ncols * sizeof *cells);
     memcpy(image->cells, cells, ncols * sizeof *cells);
+    image->in_order = true;
+    for (uint32_t i = 0; i < ncols; i++) {
+        image->in_order = image->in_order && cells[i] == i;
+    }
     image->serials = ps_xrealloc(image->serials, (size_t)ncols * SERIAL_MAX_BYTES);
     clear(image);
     image->table = 0;
