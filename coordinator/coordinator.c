@@ -2,8 +2,10 @@
 #include "coordinator/coordinator.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -14,6 +16,8 @@
 #include "coordinator/api/api.h"
 #include "coordinator/catalog/catalog.h"
 #include "coordinator/rpc/rpc.h"
+
+enum { LOCK_WAIT_MS = 3000, LOCK_LOOK_MS = 10 };
 
 struct coordinator {
     struct catalog *catalog;
@@ -75,13 +79,28 @@ engine_main(void *ctx)
     return NULL;
 }
 
+/* A predecessor that is ending, because its parent was killed, still has the lock for a moment. */
+static enum ps_status
+open_when_free(struct coordinator *coordinator, const char *path, struct ps_error *err)
+{
+    int64_t end_ms = ps_clock_mono_ms() + LOCK_WAIT_MS;
+    for (;;) {
+        enum ps_status status = catalog_open(path, &coordinator->catalog, err);
+        if (status != PS_REFUSED || strcmp(err->code, "catalog_locked") != 0 ||
+            ps_clock_mono_ms() >= end_ms) {
+            return status;
+        }
+        (void)poll(NULL, 0, LOCK_LOOK_MS);
+    }
+}
+
 static enum ps_status
 open_catalog(struct coordinator *coordinator, const char *state, struct ps_error *err)
 {
     char *path = ps_path_join(state, "catalog.db");
     enum ps_status status = ps_path_mkdirs(state, err);
     if (status == PS_OK) {
-        status = catalog_open(path, &coordinator->catalog, err);
+        status = open_when_free(coordinator, path, err);
     }
     if (status == PS_OK) {
         status = catalog_reader_open(path, &coordinator->reader, err);
