@@ -3,6 +3,7 @@
 #include "agent/dest/dst_sqlite.h"
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 static bool
 no_such_table(struct dst_sqlite *d)
@@ -250,10 +251,11 @@ range_conflict(struct dst_sqlite *d, const struct dest_batch *batch, const struc
     }
     char ours[PS_ID_TEXT_BYTES];
     char theirs[PS_ID_TEXT_BYTES];
+    char key[256];
     (void)ps_fail_code(err, PS_REFUSED, "range_conflict",
-                       "sqlite %s: batch %s: the range of %.*s from %llu is owned by batch %s",
-                       d->path, ps_id_text(batch->id.id, ours), (int)range->key.len,
-                       (const char *)range->key.ptr, (unsigned long long)range->from,
+                       "sqlite %s: batch %s: the range of %s from %llu is owned by batch %s",
+                       d->path, ps_id_text(batch->id.id, ours),
+                       log_quote(range->key, key, sizeof key), (unsigned long long)range->from,
                        known ? ps_id_text(owner, theirs) : "?");
     return PS_OK;
 }
