@@ -7,14 +7,14 @@
 
 enum { WINDOW_MAX = 1 << 30, CHUNK_FIRST = 512 };
 
-static bool kernel_overridden;
-static csv_index_fn kernel_override;
-
 void
-csv_kernel_override(bool on, csv_index_fn kernel)
+csv_kernel_force(struct decoder *decoder, csv_index_fn kernel)
 {
-    kernel_overridden = on;
-    kernel_override = kernel;
+    decoder->kernel_forced = true;
+    decoder->forced = kernel;
+    if (decoder->kernel != NULL) {
+        decoder->kernel = kernel;
+    }
 }
 
 enum ps_status
@@ -25,7 +25,7 @@ csv_choose_kernel(struct decoder *decoder, struct ps_error *err)
     if (dialect->delimiter.len != 1 || dialect->escape != 0) {
         return PS_OK;
     }
-    decoder->kernel = kernel_overridden ? kernel_override : csv_index_best();
+    decoder->kernel = decoder->kernel_forced ? decoder->forced : csv_index_best();
     if (decoder->kernel != NULL && decoder->index == NULL) {
         decoder->index = ps_alloc(sizeof *decoder->index);
         if (decoder->index == NULL) {
@@ -369,8 +369,9 @@ map_utf16(struct csv_run *run, size_t len)
         decoder->big_endian = run->raw[0] == 0xFE && run->raw[1] == 0xFF;
     }
     ps_buf_clear(&decoder->wide);
-    enum ps_status status = dec_text_utf16(run->raw, len, run->eof, decoder->big_endian,
-                                           &decoder->wide, &taken, run->err);
+    const struct dec_text_utf16 in = {
+        .bytes = ps_span(run->raw, len), .eof = run->eof, .big_endian = decoder->big_endian};
+    enum ps_status status = dec_text_utf16(&in, &decoder->wide, &taken, run->err);
     if (status != PS_OK) {
         return status;
     }

@@ -39,6 +39,8 @@ struct decoder {
     struct csv_fields fields;
     struct csv_index *index;
     csv_index_fn kernel; /* NULL: this dialect has no fast way */
+    bool kernel_forced;  /* to forced, by a test */
+    csv_index_fn forced;
     uint32_t chunk_bytes;
     struct ps_buf scratch; /* unescaped fields of one record */
     struct ps_buf wide;    /* UTF-16 windows as UTF-8 */
@@ -124,8 +126,8 @@ PS_MUSTCHECK enum ps_status csv_open(const struct csv_dialect *dialect, struct p
                                      uint64_t offset, struct decoder **out, struct ps_error *err);
 /* Chooses the kernel once the dialect is whole; scalar_only for tests. */
 PS_MUSTCHECK enum ps_status csv_choose_kernel(struct decoder *decoder, struct ps_error *err);
-/* For tests and fuzzing: NULL = byte by byte always. Applies to decoders opened afterwards. */
-void csv_kernel_override(bool on, csv_index_fn kernel);
+/* For tests and fuzzing, right after csv_open: NULL = byte by byte always. */
+void csv_kernel_force(struct decoder *decoder, csv_index_fn kernel);
 PS_MUSTCHECK enum ps_status csv_run(struct decoder *decoder, const uint8_t *window, size_t len,
                                     bool eof, uint64_t stop_at, const struct decode_sink *sink,
                                     size_t *out_consumed, bool *out_stopped, struct ps_error *err);

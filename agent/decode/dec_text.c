@@ -47,9 +47,11 @@ unit_at(const uint8_t *bytes, bool big_endian)
 }
 
 enum ps_status
-dec_text_utf16(const uint8_t *bytes, size_t len, bool eof, bool big_endian, struct ps_buf *out,
-               size_t *out_taken, struct ps_error *err)
+dec_text_utf16(const struct dec_text_utf16 *in, struct ps_buf *out, size_t *out_taken,
+               struct ps_error *err)
 {
+    const uint8_t *bytes = in->bytes.ptr;
+    const size_t len = in->bytes.len;
     enum ps_status status = ps_buf_reserve(out, len + len / 2 + 4, err);
     if (status != PS_OK) {
         return status;
@@ -57,13 +59,13 @@ dec_text_utf16(const uint8_t *bytes, size_t len, bool eof, bool big_endian, stru
     uint8_t *at = out->ptr + out->len;
     size_t i = 0;
     while (len - i >= 2) {
-        uint32_t code = unit_at(bytes + i, big_endian);
+        uint32_t code = unit_at(bytes + i, in->big_endian);
         size_t step = 2;
         if (code >= 0xD800 && code < 0xDC00) {
-            if (len - i < 4 && !eof) {
+            if (len - i < 4 && !in->eof) {
                 break;
             }
-            uint32_t low = len - i < 4 ? 0 : unit_at(bytes + i + 2, big_endian);
+            uint32_t low = len - i < 4 ? 0 : unit_at(bytes + i + 2, in->big_endian);
             if (low >= 0xDC00 && low < 0xE000) {
                 code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
                 step = 4;
@@ -72,7 +74,7 @@ dec_text_utf16(const uint8_t *bytes, size_t len, bool eof, bool big_endian, stru
         at = utf8_put(at, code);
         i += step;
     }
-    if (eof && len - i == 1) {
+    if (in->eof && len - i == 1) {
         *at++ = ODD_BYTE;
         i++;
     }

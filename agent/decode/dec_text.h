@@ -15,9 +15,13 @@ size_t dec_text_latin1(const uint8_t *bytes, size_t len, uint8_t *out);
 /* UTF-16 (RFC 2781) appended to out. A unit or pair that the end cuts is left, unless eof.
  * *out_taken: raw bytes that were turned. A lone surrogate becomes its three-byte form, a lone last
  * byte 0xFF: neither is UTF-8. */
-PS_MUSTCHECK enum ps_status dec_text_utf16(const uint8_t *bytes, size_t len, bool eof,
-                                           bool big_endian, struct ps_buf *out, size_t *out_taken,
-                                           struct ps_error *err);
+struct dec_text_utf16 {
+    struct ps_span bytes;
+    bool eof;
+    bool big_endian;
+};
+PS_MUSTCHECK enum ps_status dec_text_utf16(const struct dec_text_utf16 *in, struct ps_buf *out,
+                                           size_t *out_taken, struct ps_error *err);
 /* Raw UTF-16 bytes that [p, end) of dec_text_utf16's output came from. */
 uint64_t dec_text_utf16_raw(const uint8_t *p, const uint8_t *end);
 

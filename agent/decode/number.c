@@ -2,9 +2,7 @@
 #include "agent/decode/number.h"
 
 #include <float.h>
-#include <locale.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,15 +36,6 @@ const uint8_t number_without[17][16] = {
     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0x80},
     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
 };
-
-static locale_t c_locale;
-static pthread_once_t c_locale_once = PTHREAD_ONCE_INIT;
-
-static void
-c_locale_make(void)
-{
-    c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-}
 
 bool
 number_int(const uint8_t *text, size_t len, int64_t *out)
@@ -154,8 +143,7 @@ real_slow(const uint8_t *text, size_t len, double *out)
     char copy[TEXT_MAX + 1];
     memcpy(copy, text, len);
     copy[len] = '\0';
-    pthread_once(&c_locale_once, c_locale_make);
-    *out = c_locale == (locale_t)0 ? strtod(copy, NULL) : strtod_l(copy, NULL, c_locale);
+    *out = strtod(copy, NULL); /* no program here calls setlocale, so its point is a point */
     return isfinite(*out);
 }
 

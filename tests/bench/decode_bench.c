@@ -22,6 +22,8 @@ struct bench {
     struct transform *transform;
     struct block *block;
     bool split_only;
+    bool forced; /* to kernel; NULL = byte by byte */
+    csv_index_fn kernel;
     size_t window_bytes;
     uint8_t *window;
     uint64_t bytes;
@@ -88,6 +90,9 @@ file_decode(struct bench *bench, const char *path)
     struct ps_error err = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     check(dec_csv_ops.open(bench->spec, ps_span("", 0), 0, &decoder, &err), &err);
+    if (bench->forced) {
+        csv_kernel_force(decoder, bench->kernel);
+    }
     size_t held = 0;
     bool eof = fd < 0;
     while (!eof) {
@@ -177,9 +182,10 @@ main(int argc, char **argv)
         if (strcmp(argv[i], "--split") == 0) {
             bench.split_only = true;
         } else if (strcmp(argv[i], "--scalar") == 0) {
-            csv_kernel_override(true, csv_index_scalar);
+            bench.forced = true;
+            bench.kernel = csv_index_scalar;
         } else if (strcmp(argv[i], "--slow") == 0) {
-            csv_kernel_override(true, NULL);
+            bench.forced = true;
         } else if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc) {
             runs = (int)strtol(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--window") == 0 && i + 1 < argc) {

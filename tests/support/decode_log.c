@@ -97,6 +97,9 @@ one_life(const struct decode_log_run *run, struct log *log, struct ps_buf *token
     struct decoder *decoder = NULL;
     struct ps_error err = {0};
     enum ps_status status = csv_open(&run->dialect, ps_buf_span(token), start, &decoder, &err);
+    if (status == PS_OK && run->kernel != KERNEL_BEST) {
+        csv_kernel_force(decoder, run->kernel == KERNEL_SCALAR ? csv_index_scalar : NULL);
+    }
     uint64_t stop_at = run->stop_step == 0 ? UINT64_MAX : start + run->stop_step;
     size_t at = (size_t)start;
     size_t shown = run->first == 0 ? log->len : at + run->first;
@@ -135,13 +138,10 @@ decode_log(const struct decode_log_run *run, const uint8_t *bytes, size_t len, s
 {
     struct log log = {.out = out, .bytes = bytes, .len = len};
     struct ps_buf token = PS_BUF_INIT;
-    csv_kernel_override(run->kernel != KERNEL_BEST,
-                        run->kernel == KERNEL_SCALAR ? csv_index_scalar : NULL);
     bool done = false;
     uint64_t at = 0;
     while (!done) {
         at = one_life(run, &log, &token, at, &done);
     }
     ps_buf_fini(&token);
-    csv_kernel_override(false, NULL);
 }

@@ -22,6 +22,13 @@ static const char SPEC[] = "name: dump\nsource: {url: 'file:x'}\ndestination: {u
 
 struct dump {
     bool header_shown;
+    const struct spec *spec;
+    struct ps_span bytes;
+    size_t window;
+    uint64_t stop;
+    struct ps_buf token;
+    size_t at;
+    bool done;
 };
 
 static void
@@ -100,30 +107,31 @@ struct options {
     uint64_t stop;
 };
 
-/* From start to the next stop; *at is where it ended. */
+/* From dump->at to the next stop. */
 static enum ps_status
-dump_part(const struct spec *spec, struct ps_span bytes, const struct options *options,
-          struct dump *dump, struct ps_buf *token, size_t *at, bool *out_done, struct ps_error *err)
+dump_part(struct dump *dump, struct ps_error *err)
 {
     const struct decode_sink sink = {
         .ctx = dump, .header = on_header, .record = on_record, .reject = on_reject};
     const struct decode_ops *ops = decode_find("csv", err);
     struct decoder *decoder = NULL;
-    uint64_t stop_at = options->stop == 0 ? UINT64_MAX : *at + options->stop;
+    struct ps_span bytes = dump->bytes;
+    uint64_t stop_at = dump->stop == 0 ? UINT64_MAX : dump->at + dump->stop;
     enum ps_status status =
-        ops == NULL ? PS_BUG : ops->open(spec, ps_buf_span(token), *at, &decoder, err);
-    size_t shown = *at;
+        ops == NULL ? PS_BUG
+                    : ops->open(dump->spec, ps_buf_span(&dump->token), dump->at, &decoder, err);
+    size_t shown = dump->at;
     bool stopped = false;
-    while (status == PS_OK && !stopped && !*out_done) {
+    while (status == PS_OK && !stopped && !dump->done) {
         size_t consumed = 0;
-        shown = bytes.len - shown > options->window ? shown + options->window : bytes.len;
-        status = ops->run(decoder, bytes.ptr + *at, shown - *at, shown == bytes.len, stop_at, &sink,
-                          &consumed, &stopped, err);
-        *at += consumed;
-        *out_done = shown == bytes.len && !stopped;
+        shown = bytes.len - shown > dump->window ? shown + dump->window : bytes.len;
+        status = ops->run(decoder, bytes.ptr + dump->at, shown - dump->at, shown == bytes.len,
+                          stop_at, &sink, &consumed, &stopped, err);
+        dump->at += consumed;
+        dump->done = shown == bytes.len && !stopped;
     }
     if (status == PS_OK && stopped) {
-        status = ops->token(decoder, token, err);
+        status = ops->token(decoder, &dump->token, err);
     }
     if (ops != NULL) {
         ops->close(decoder);
@@ -149,21 +157,19 @@ dump_file(const struct spec *spec, const char *path, const struct options *optio
     printf("{\"file\":");
     text_print((const uint8_t *)path, strlen(path));
     printf("}\n");
-    struct dump dump = {0};
-    struct ps_buf token = PS_BUF_INIT;
+    struct dump dump = {
+        .spec = spec, .bytes = bytes, .window = options->window, .stop = options->stop};
     struct ps_error err = {0};
     enum ps_status status = PS_OK;
-    size_t at = 0;
-    bool done = false;
-    while (status == PS_OK && !done) {
-        status = dump_part(spec, bytes, options, &dump, &token, &at, &done, &err);
+    while (status == PS_OK && !dump.done) {
+        status = dump_part(&dump, &err);
     }
     if (status != PS_OK) {
         printf("{\"error\":\"%s\",\"text\":", err.code);
         text_print((const uint8_t *)err.text, strlen(err.text));
         printf("}\n");
     }
-    ps_buf_fini(&token);
+    ps_buf_fini(&dump.token);
     if (bytes.len > 0) {
         munmap((void *)(uintptr_t)bytes.ptr, bytes.len);
     }
