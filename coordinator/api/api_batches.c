@@ -52,8 +52,11 @@ api_batches_list(struct api_call *call)
         return;
     }
     api_list_init(&list, call, limit);
+    struct cat_batch_page page = {.pipeline_id = pipeline,
+                                  .state = state,
+                                  .after_id = after_given ? &after : NULL,
+                                  .limit = limit + 1};
     enum ps_status status =
-        catalog_reader_batches(api_call_reader(call), pipeline, state, after_given ? &after : NULL,
-                               limit + 1, list_row, &list, &err);
+        catalog_reader_batches(api_call_reader(call), &page, list_row, &list, &err);
     api_list_end(&list, status, &err);
 }

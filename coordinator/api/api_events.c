@@ -56,8 +56,9 @@ api_events_list(struct api_call *call)
         return;
     }
     api_list_init(&list, call, limit);
+    struct cat_event_page page = {
+        .pipeline = api_call_parameter(call, "pipeline"), .after_id = after, .limit = limit + 1};
     enum ps_status status =
-        catalog_reader_events(api_call_reader(call), api_call_parameter(call, "pipeline"), after,
-                              limit + 1, list_row, &list, &err);
+        catalog_reader_events(api_call_reader(call), &page, list_row, &list, &err);
     api_list_end(&list, status, &err);
 }

@@ -36,7 +36,9 @@ api_partitions_list(struct api_call *call)
         return;
     }
     api_list_init(&list, call, limit);
-    enum ps_status status = catalog_reader_objects(api_call_reader(call), pipeline, state, after,
-                                                   limit + 1, list_row, &list, &err);
+    struct cat_object_page page = {
+        .pipeline_id = pipeline, .state = state, .after_id = after, .limit = limit + 1};
+    enum ps_status status =
+        catalog_reader_objects(api_call_reader(call), &page, list_row, &list, &err);
     api_list_end(&list, status, &err);
 }

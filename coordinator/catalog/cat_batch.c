@@ -49,24 +49,18 @@ cat_batch_fill(sqlite3_stmt *stmt, struct cat_batch *out)
 }
 
 enum ps_status
-cat_batch_each(sqlite3_stmt *stmt, cat_batch_fn each, void *ctx, bool *out_any,
-               struct ps_error *err)
+cat_batch_each(sqlite3_stmt *stmt, cat_batch_fn each, void *ctx, struct ps_error *err)
 {
     bool row = false;
-    bool any = false;
     enum ps_status status = PS_OK;
     while ((status = sql_step(stmt, &row, err)) == PS_OK && row) {
         struct cat_batch batch;
         cat_batch_fill(stmt, &batch);
-        any = true;
         if (!each(ctx, &batch)) {
             break;
         }
     }
     sql_reset(stmt);
-    if (out_any != NULL) {
-        *out_any = any;
-    }
     return status;
 }
 
@@ -136,14 +130,14 @@ cat_batch_ranges(struct catalog *catalog, const struct cat_batch *batch, struct 
 enum ps_status
 cat_batch_open(struct catalog *catalog, cat_batch_fn each, void *ctx, struct ps_error *err)
 {
-    return cat_batch_each(catalog->queries[QUERY_BATCH_OPEN], each, ctx, NULL, err);
+    return cat_batch_each(catalog->queries[QUERY_BATCH_OPEN], each, ctx, err);
 }
 
 enum ps_status
 cat_batch_get(struct catalog *catalog, uint64_t pipeline_id, struct batch_id id, cat_batch_fn each,
-              void *ctx, bool *out_found, struct ps_error *err)
+              void *ctx, struct ps_error *err)
 {
     sqlite3_stmt *stmt = catalog->queries[QUERY_BATCH_GET];
     enum ps_status status = SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_id(&id.id));
-    return status == PS_OK ? cat_batch_each(stmt, each, ctx, out_found, err) : status;
+    return status == PS_OK ? cat_batch_each(stmt, each, ctx, err) : status;
 }

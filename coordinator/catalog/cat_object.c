@@ -30,44 +30,38 @@ cat_object_fill(sqlite3_stmt *stmt, struct cat_object *out)
 }
 
 enum ps_status
-cat_object_each(sqlite3_stmt *stmt, cat_object_fn each, void *ctx, bool *out_any,
-                struct ps_error *err)
+cat_object_each(sqlite3_stmt *stmt, cat_object_fn each, void *ctx, struct ps_error *err)
 {
     bool row = false;
-    bool any = false;
     enum ps_status status = PS_OK;
     while ((status = sql_step(stmt, &row, err)) == PS_OK && row) {
         struct cat_object object;
         cat_object_fill(stmt, &object);
-        any = true;
         if (!each(ctx, &object)) {
             break;
         }
     }
     sql_reset(stmt);
-    if (out_any != NULL) {
-        *out_any = any;
-    }
     return status;
 }
 
 enum ps_status
-cat_object_by_key(struct catalog *catalog, uint64_t pipeline_id, uint64_t generation,
-                  struct ps_span key, cat_object_fn each, void *ctx, struct ps_error *err)
+cat_object_by_key(struct catalog *catalog, const struct cat_object_page *page, struct ps_span key,
+                  cat_object_fn each, void *ctx, struct ps_error *err)
 {
     sqlite3_stmt *stmt = catalog->queries[QUERY_OBJECT_BY_KEY];
     enum ps_status status =
-        SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(generation), sql_blob(key));
-    return status == PS_OK ? cat_object_each(stmt, each, ctx, NULL, err) : status;
+        SQL_BIND(stmt, err, sql_u64(page->pipeline_id), sql_u64(page->generation), sql_blob(key));
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, err) : status;
 }
 
 enum ps_status
 cat_object_get(struct catalog *catalog, uint64_t pipeline_id, uint64_t id, cat_object_fn each,
-               void *ctx, bool *out_found, struct ps_error *err)
+               void *ctx, struct ps_error *err)
 {
     sqlite3_stmt *stmt = catalog->queries[QUERY_OBJECT_GET];
     enum ps_status status = SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(id));
-    return status == PS_OK ? cat_object_each(stmt, each, ctx, out_found, err) : status;
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, err) : status;
 }
 
 /* All of the table in its order; an update leaves out generation and key. */
@@ -93,36 +87,36 @@ cat_object_save(struct catalog *catalog, const struct cat_object *row, struct ps
 }
 
 enum ps_status
-cat_object_pending(struct catalog *catalog, uint64_t pipeline_id, uint64_t generation,
-                   uint32_t limit, cat_object_fn each, void *ctx, struct ps_error *err)
+cat_object_pending(struct catalog *catalog, const struct cat_object_page *page, cat_object_fn each,
+                   void *ctx, struct ps_error *err)
 {
     sqlite3_stmt *stmt = catalog->queries[QUERY_OBJECT_PENDING];
-    enum ps_status status =
-        SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(generation), sql_int(limit));
-    return status == PS_OK ? cat_object_each(stmt, each, ctx, NULL, err) : status;
+    enum ps_status status = SQL_BIND(stmt, err, sql_u64(page->pipeline_id),
+                                     sql_u64(page->generation), sql_int(page->limit));
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, err) : status;
 }
 
 enum ps_status
-cat_object_in_state(struct catalog *catalog, uint64_t pipeline_id, uint64_t generation,
-                    const char *state, uint64_t after_id, uint32_t limit, cat_object_fn each,
+cat_object_in_state(struct catalog *catalog, const struct cat_object_page *page, cat_object_fn each,
                     void *ctx, struct ps_error *err)
 {
-    bool is_open = strcmp(state, "open") == 0;
-    PS_ASSERT(is_open || strcmp(state, "quarantined") == 0);
+    bool is_open = strcmp(page->state, "open") == 0;
+    PS_ASSERT(is_open || strcmp(page->state, "quarantined") == 0);
     sqlite3_stmt *stmt = catalog->queries[is_open ? QUERY_OBJECT_OPEN : QUERY_OBJECT_QUARANTINED];
-    enum ps_status status = SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(generation),
-                                     sql_u64(after_id), sql_int(limit));
-    return status == PS_OK ? cat_object_each(stmt, each, ctx, NULL, err) : status;
+    enum ps_status status =
+        SQL_BIND(stmt, err, sql_u64(page->pipeline_id), sql_u64(page->generation),
+                 sql_u64(page->after_id), sql_int(page->limit));
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, err) : status;
 }
 
 enum ps_status
-cat_object_first(struct catalog *catalog, uint64_t pipeline_id, uint64_t generation, uint32_t limit,
-                 cat_object_fn each, void *ctx, struct ps_error *err)
+cat_object_first(struct catalog *catalog, const struct cat_object_page *page, cat_object_fn each,
+                 void *ctx, struct ps_error *err)
 {
     sqlite3_stmt *stmt = catalog->queries[QUERY_OBJECT_FIRST];
-    enum ps_status status =
-        SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_u64(generation), sql_int(limit));
-    return status == PS_OK ? cat_object_each(stmt, each, ctx, NULL, err) : status;
+    enum ps_status status = SQL_BIND(stmt, err, sql_u64(page->pipeline_id),
+                                     sql_u64(page->generation), sql_int(page->limit));
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, err) : status;
 }
 
 enum ps_status
@@ -173,27 +167,23 @@ cat_object_put_known(struct catalog *catalog, const struct cat_known_range *row,
 }
 
 enum ps_status
-cat_object_get_known(struct catalog *catalog, uint64_t pipeline_id, struct bp_hash hash,
-                     uint64_t from, struct cat_known_range *out, bool *out_found,
+cat_object_get_known(struct catalog *catalog, struct cat_known_range *known, bool *out_found,
                      struct ps_error *err)
 {
     sqlite3_stmt *stmt = catalog->queries[QUERY_KNOWN_GET];
     bool row = false;
-    enum ps_status status =
-        SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_id(&hash.id), sql_u64(from));
+    enum ps_status status = SQL_BIND(stmt, err, sql_u64(known->pipeline_id),
+                                     sql_id(&known->hash.id), sql_u64(known->from));
     if (status == PS_OK) {
         status = sql_step(stmt, &row, err);
     }
     *out_found = status == PS_OK && row;
     if (*out_found) {
-        *out = (struct cat_known_range){.pipeline_id = pipeline_id,
-                                        .hash = hash,
-                                        .from = from,
-                                        .end = (uint64_t)sql_column_int(stmt, 0),
-                                        .eof = sql_column_int(stmt, 1) != 0,
-                                        .resume = sql_column_span(stmt, 2),
-                                        .records = (uint64_t)sql_column_int(stmt, 4)};
-        *out_found = sql_column_id(stmt, 3, &out->batch.id);
+        known->end = (uint64_t)sql_column_int(stmt, 0);
+        known->eof = sql_column_int(stmt, 1) != 0;
+        known->resume = sql_column_span(stmt, 2);
+        known->records = (uint64_t)sql_column_int(stmt, 4);
+        *out_found = sql_column_id(stmt, 3, &known->batch.id);
     }
-    return status; /* not reset: out borrows from it */
+    return status; /* not reset: known borrows from it */
 }

@@ -121,7 +121,7 @@ cat_pipeline_put_spec(struct catalog *catalog, uint64_t pipeline_id, uint32_t sp
 
 enum ps_status
 cat_pipeline_get_spec(struct catalog *catalog, uint64_t pipeline_id, uint32_t spec_rev,
-                      cat_pipeline_fn each, void *ctx, bool *out_found, struct ps_error *err)
+                      cat_pipeline_fn each, void *ctx, struct ps_error *err)
 {
     sqlite3_stmt *stmt = catalog->queries[QUERY_SPEC_GET];
     bool row = false;
@@ -137,7 +137,6 @@ cat_pipeline_get_spec(struct catalog *catalog, uint64_t pipeline_id, uint32_t sp
         (void)each(ctx, &found);
     }
     sql_reset(stmt);
-    *out_found = row;
     return status;
 }
 

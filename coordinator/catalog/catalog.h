@@ -46,11 +46,11 @@ PS_MUSTCHECK enum ps_status cat_pipeline_save(struct catalog *catalog,
 PS_MUSTCHECK enum ps_status cat_pipeline_put_spec(struct catalog *catalog, uint64_t pipeline_id,
                                                   uint32_t spec_rev, const char *spec_json,
                                                   struct ps_span columns, struct ps_error *err);
-/* *out_found false: there is no such document; else each is called once (row has only id, spec_rev,
- * spec_json and columns). */
+/* each is called once where there is such a document (row has only id, spec_rev, spec_json and
+ * columns). */
 PS_MUSTCHECK enum ps_status cat_pipeline_get_spec(struct catalog *catalog, uint64_t pipeline_id,
                                                   uint32_t spec_rev, cat_pipeline_fn each,
-                                                  void *ctx, bool *out_found, struct ps_error *err);
+                                                  void *ctx, struct ps_error *err);
 /* With everything that belongs to it but its events. */
 PS_MUSTCHECK enum ps_status cat_pipeline_delete(struct catalog *catalog, uint64_t pipeline_id,
                                                 struct ps_error *err);
@@ -58,32 +58,33 @@ PS_MUSTCHECK enum ps_status cat_pipeline_all(struct catalog *catalog, cat_pipeli
                                              void *ctx, struct ps_error *err);
 
 /* ---- cat_object.c: batch partitions, and ranges known from a ledger */
-/* All versions of a key in this generation. */
-PS_MUSTCHECK enum ps_status cat_object_by_key(struct catalog *catalog, uint64_t pipeline_id,
-                                              uint64_t generation, struct ps_span key,
-                                              cat_object_fn each, void *ctx, struct ps_error *err);
+/* All versions of a key in page's pipeline and generation. */
+PS_MUSTCHECK enum ps_status cat_object_by_key(struct catalog *catalog,
+                                              const struct cat_object_page *page,
+                                              struct ps_span key, cat_object_fn each, void *ctx,
+                                              struct ps_error *err);
+/* each is called once where there is such a batch partition. */
 PS_MUSTCHECK enum ps_status cat_object_get(struct catalog *catalog, uint64_t pipeline_id,
                                            uint64_t id, cat_object_fn each, void *ctx,
-                                           bool *out_found, struct ps_error *err);
+                                           struct ps_error *err);
 PS_MUSTCHECK enum ps_status cat_object_insert(struct catalog *catalog, const struct cat_object *row,
                                               struct ps_error *err);
 /* Everything but pipeline_id, id, generation and key. */
 PS_MUSTCHECK enum ps_status cat_object_save(struct catalog *catalog, const struct cat_object *row,
                                             struct ps_error *err);
-/* Pending ones, largest rest first. */
-PS_MUSTCHECK enum ps_status cat_object_pending(struct catalog *catalog, uint64_t pipeline_id,
-                                               uint64_t generation, uint32_t limit,
+/* Pending ones, largest rest first; page's state and after_id are not used. */
+PS_MUSTCHECK enum ps_status cat_object_pending(struct catalog *catalog,
+                                               const struct cat_object_page *page,
                                                cat_object_fn each, void *ctx, struct ps_error *err);
-/* Of one state, by id after after_id: walks a partial index for open and quarantined. */
-PS_MUSTCHECK enum ps_status cat_object_in_state(struct catalog *catalog, uint64_t pipeline_id,
-                                                uint64_t generation, const char *state,
-                                                uint64_t after_id, uint32_t limit,
+/* By id, state open or quarantined: walks its partial index. */
+PS_MUSTCHECK enum ps_status cat_object_in_state(struct catalog *catalog,
+                                                const struct cat_object_page *page,
                                                 cat_object_fn each, void *ctx,
                                                 struct ps_error *err);
-/* Any, the first by id: for prepare and sample. */
-PS_MUSTCHECK enum ps_status cat_object_first(struct catalog *catalog, uint64_t pipeline_id,
-                                             uint64_t generation, uint32_t limit,
-                                             cat_object_fn each, void *ctx, struct ps_error *err);
+/* The first by id, for prepare and sample; page's state and after_id are not used. */
+PS_MUSTCHECK enum ps_status cat_object_first(struct catalog *catalog,
+                                             const struct cat_object_page *page, cat_object_fn each,
+                                             void *ctx, struct ps_error *err);
 /* Batch partitions of which nothing was ever cut. */
 struct cat_untouched {
     uint64_t pending;
@@ -104,10 +105,10 @@ PS_MUSTCHECK enum ps_status cat_object_drop_known(struct catalog *catalog, uint6
 PS_MUSTCHECK enum ps_status cat_object_put_known(struct catalog *catalog,
                                                  const struct cat_known_range *row,
                                                  struct ps_error *err);
-/* row's pointers stay valid until the next call on this catalog; *out_found false: none. */
-PS_MUSTCHECK enum ps_status cat_object_get_known(struct catalog *catalog, uint64_t pipeline_id,
-                                                 struct bp_hash hash, uint64_t from,
-                                                 struct cat_known_range *out, bool *out_found,
+/* known names pipeline, hash and from; the rest is filled, its pointers stay valid until the next
+ * call on this catalog. *out_found false: none. */
+PS_MUSTCHECK enum ps_status cat_object_get_known(struct catalog *catalog,
+                                                 struct cat_known_range *known, bool *out_found,
                                                  struct ps_error *err);
 
 /* ---- cat_batch.c */
@@ -127,9 +128,10 @@ PS_MUSTCHECK enum ps_status cat_batch_ranges(struct catalog *catalog, const stru
 /* Those that are not loaded and not cancelled. */
 PS_MUSTCHECK enum ps_status cat_batch_open(struct catalog *catalog, cat_batch_fn each, void *ctx,
                                            struct ps_error *err);
+/* each is called once where there is such a batch. */
 PS_MUSTCHECK enum ps_status cat_batch_get(struct catalog *catalog, uint64_t pipeline_id,
                                           struct batch_id id, cat_batch_fn each, void *ctx,
-                                          bool *out_found, struct ps_error *err);
+                                          struct ps_error *err);
 
 /* ---- cat_agent.c */
 PS_MUSTCHECK enum ps_status cat_agent_save(struct catalog *catalog, const struct cat_agent *row,

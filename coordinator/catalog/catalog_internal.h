@@ -56,9 +56,9 @@ void cat_event_fill(sqlite3_stmt *stmt, struct cat_event *out);
 PS_MUSTCHECK enum ps_status cat_pipeline_each(sqlite3_stmt *stmt, cat_pipeline_fn each, void *ctx,
                                               struct ps_error *err);
 PS_MUSTCHECK enum ps_status cat_object_each(sqlite3_stmt *stmt, cat_object_fn each, void *ctx,
-                                            bool *out_any, struct ps_error *err);
+                                            struct ps_error *err);
 PS_MUSTCHECK enum ps_status cat_batch_each(sqlite3_stmt *stmt, cat_batch_fn each, void *ctx,
-                                           bool *out_any, struct ps_error *err);
+                                           struct ps_error *err);
 PS_MUSTCHECK enum ps_status cat_agent_each(sqlite3_stmt *stmt, cat_agent_fn each, void *ctx,
                                            struct ps_error *err);
 PS_MUSTCHECK enum ps_status cat_event_each(sqlite3_stmt *stmt, cat_event_fn each, void *ctx,

@@ -101,10 +101,10 @@ catalog_reader_find_pipeline(struct catalog_reader *reader, const char *name, ui
 }
 
 enum ps_status
-catalog_reader_objects(struct catalog_reader *reader, uint64_t pipeline_id, const char *state,
-                       uint64_t after_id, uint32_t limit, cat_object_fn each, void *ctx,
-                       struct ps_error *err)
+catalog_reader_objects(struct catalog_reader *reader, const struct cat_object_page *page,
+                       cat_object_fn each, void *ctx, struct ps_error *err)
 {
+    const char *state = page->state;
     enum read_name name = READ_OBJECTS;
     if (state != NULL && strcmp(state, "open") == 0) {
         name = READ_OBJECTS_OPEN;
@@ -112,29 +112,29 @@ catalog_reader_objects(struct catalog_reader *reader, uint64_t pipeline_id, cons
         name = READ_OBJECTS_QUARANTINED;
     }
     sqlite3_stmt *stmt = reader->reads[name];
-    struct sql_value values[] = {sql_u64(pipeline_id), sql_u64(after_id), sql_int(limit),
-                                 sql_text(state)};
+    struct sql_value values[] = {sql_u64(page->pipeline_id), sql_u64(page->after_id),
+                                 sql_int(page->limit), sql_text(state)};
     pthread_mutex_lock(&reader->mutex);
     enum ps_status status = sql_bind(stmt, values, name == READ_OBJECTS ? 4 : 3, err);
     if (status == PS_OK) {
-        status = cat_object_each(stmt, each, ctx, NULL, err);
+        status = cat_object_each(stmt, each, ctx, err);
     }
     pthread_mutex_unlock(&reader->mutex);
     return status;
 }
 
 enum ps_status
-catalog_reader_batches(struct catalog_reader *reader, uint64_t pipeline_id, const char *state,
-                       const struct batch_id *after_id, uint32_t limit, cat_batch_fn each,
-                       void *ctx, struct ps_error *err)
+catalog_reader_batches(struct catalog_reader *reader, const struct cat_batch_page *page,
+                       cat_batch_fn each, void *ctx, struct ps_error *err)
 {
+    const struct batch_id *after_id = page->after_id;
     sqlite3_stmt *stmt = reader->reads[READ_BATCHES];
     struct ps_span after = after_id == NULL ? ps_span("", 0) : ps_span(after_id->id.b, PS_ID_BYTES);
     pthread_mutex_lock(&reader->mutex);
-    enum ps_status status =
-        SQL_BIND(stmt, err, sql_u64(pipeline_id), sql_blob(after), sql_int(limit), sql_text(state));
+    enum ps_status status = SQL_BIND(stmt, err, sql_u64(page->pipeline_id), sql_blob(after),
+                                     sql_int(page->limit), sql_text(page->state));
     if (status == PS_OK) {
-        status = cat_batch_each(stmt, each, ctx, NULL, err);
+        status = cat_batch_each(stmt, each, ctx, err);
     }
     pthread_mutex_unlock(&reader->mutex);
     return status;
@@ -156,13 +156,13 @@ catalog_reader_agents(struct catalog_reader *reader, const char *after_name, uin
 }
 
 enum ps_status
-catalog_reader_events(struct catalog_reader *reader, const char *pipeline, uint64_t after_id,
-                      uint32_t limit, cat_event_fn each, void *ctx, struct ps_error *err)
+catalog_reader_events(struct catalog_reader *reader, const struct cat_event_page *page,
+                      cat_event_fn each, void *ctx, struct ps_error *err)
 {
     sqlite3_stmt *stmt = reader->reads[READ_EVENTS];
     pthread_mutex_lock(&reader->mutex);
-    enum ps_status status =
-        SQL_BIND(stmt, err, sql_u64(after_id), sql_int(limit), sql_text(pipeline));
+    enum ps_status status = SQL_BIND(stmt, err, sql_u64(page->after_id), sql_int(page->limit),
+                                     sql_text(page->pipeline));
     if (status == PS_OK) {
         status = cat_event_each(stmt, each, ctx, err);
     }

@@ -34,16 +34,14 @@ PS_MUSTCHECK enum ps_status catalog_reader_pipelines(struct catalog_reader *read
 PS_MUSTCHECK enum ps_status catalog_reader_find_pipeline(struct catalog_reader *reader,
                                                          const char *name, uint64_t *out_id,
                                                          struct ps_error *err);
-/* Current generation's, by id, those after after_id (0: from the start). state NULL: all. */
+/* By id; page's generation is not used: the pipeline's current one. */
 PS_MUSTCHECK enum ps_status catalog_reader_objects(struct catalog_reader *reader,
-                                                   uint64_t pipeline_id, const char *state,
-                                                   uint64_t after_id, uint32_t limit,
+                                                   const struct cat_object_page *page,
                                                    cat_object_fn each, void *ctx,
                                                    struct ps_error *err);
-/* By id, which is time-ordered; those after after_id (NULL: from the start). state NULL: all. */
+/* By id, which is time-ordered. */
 PS_MUSTCHECK enum ps_status catalog_reader_batches(struct catalog_reader *reader,
-                                                   uint64_t pipeline_id, const char *state,
-                                                   const struct batch_id *after_id, uint32_t limit,
+                                                   const struct cat_batch_page *page,
                                                    cat_batch_fn each, void *ctx,
                                                    struct ps_error *err);
 /* Agents as of their latest hello; what they do now is COMMAND_AGENTS of the engine. */
@@ -51,10 +49,10 @@ PS_MUSTCHECK enum ps_status catalog_reader_agents(struct catalog_reader *reader,
                                                   const char *after_name, uint32_t limit,
                                                   cat_agent_fn each, void *ctx,
                                                   struct ps_error *err);
-/* Events with id > after_id. pipeline NULL: all. */
+/* By id, which rises. */
 PS_MUSTCHECK enum ps_status catalog_reader_events(struct catalog_reader *reader,
-                                                  const char *pipeline, uint64_t after_id,
-                                                  uint32_t limit, cat_event_fn each, void *ctx,
+                                                  const struct cat_event_page *page,
+                                                  cat_event_fn each, void *ctx,
                                                   struct ps_error *err);
 
 /* The id after which the newest `count` events come; 0 when there are no more than these. */

@@ -88,6 +88,28 @@ struct cat_object { /* one batch partition */
     uint64_t spent_ms; /* fetch and load time of its loaded batches */
 };
 
+/* Which batch partitions a list has. Members that a list does not use are said there. */
+struct cat_object_page {
+    uint64_t pipeline_id;
+    uint64_t generation;
+    const char *state; /* NULL: all */
+    uint64_t after_id; /* 0: from the start */
+    uint32_t limit;
+};
+
+struct cat_batch_page {
+    uint64_t pipeline_id;
+    const char *state;               /* NULL: all */
+    const struct batch_id *after_id; /* NULL: from the start */
+    uint32_t limit;
+};
+
+struct cat_event_page {
+    const char *pipeline; /* NULL: all */
+    uint64_t after_id;    /* 0: from the start */
+    uint32_t limit;
+};
+
 struct cat_range {
     uint64_t bp_id;
     uint64_t from;

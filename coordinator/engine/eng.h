@@ -209,6 +209,13 @@ uint64_t eng_random(struct engine *engine);
 void eng_event(struct engine *engine, const struct eng_pipeline *pipeline, const char *kind,
                const char *subject, const char *fmt, ...) PS_PRINTF(5, 6);
 struct cat_counts eng_counts(const Penstock__Counts *counts);
+/* Batch partitions of the current generation. */
+static inline struct cat_object_page
+eng_page(const struct eng_pipeline *pipeline, uint32_t limit)
+{
+    return (struct cat_object_page){
+        .pipeline_id = pipeline->row.id, .generation = pipeline->row.generation, .limit = limit};
+}
 static inline struct ps_span
 eng_span(ProtobufCBinaryData bytes)
 {

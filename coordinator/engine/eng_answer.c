@@ -74,9 +74,8 @@ add_spec(struct engine *engine, struct eng_agent *agent, struct eng_pipeline *p,
     doc->pipeline_name = eng_out_text(p->row.name);
     doc->generation = p->row.generation;
     doc->spec_rev = spec_rev;
-    bool found = false;
-    ENG_TRY(engine, cat_pipeline_get_spec, p->row.id, spec_rev, take_document, doc, &found);
-    if (!found) {
+    ENG_TRY(engine, cat_pipeline_get_spec, p->row.id, spec_rev, take_document, doc);
+    if (doc->spec_json == NULL) {
         doc->spec_json = eng_out_text(p->row.spec_json);
     }
     Penstock__SyncReply *reply = eng_sync_reply(agent);

@@ -124,8 +124,8 @@ eng_cut(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, 
     cut_init(&choice.cut, p->limits.batch_bytes, p->row.bytes_pending, leaves);
     offer_hot(&choice);
     if (choice.count == 0) {
-        ENG_TRY(engine, cat_object_pending, p->row.id, p->row.generation, CANDIDATES, offer,
-                &choice);
+        struct cat_object_page page = eng_page(p, CANDIDATES);
+        ENG_TRY(engine, cat_object_pending, &page, offer, &choice);
     }
     struct eng_batch *batch = choice.count > 0 ? freeze(&choice) : NULL;
     for (size_t i = 0; i < choice.count; i++) {

@@ -12,11 +12,11 @@ eng_discover_advance(struct engine *engine, struct eng_pipeline *p, struct eng_o
     uint64_t batch_bytes = p->limits.batch_bytes;
     bool moved = false;
     while (object->state == OBJECT_PENDING) {
-        struct cat_known_range known;
+        struct cat_known_range known = {
+            .pipeline_id = p->row.id, .hash = object->row.hash, .from = object->row.offset};
         bool found = false;
-        if (!ENG_TRY(engine, cat_object_get_known, p->row.id, object->row.hash, object->row.offset,
-                     &known, &found) ||
-            !found || (known.end <= known.from && !known.eof)) {
+        if (!ENG_TRY(engine, cat_object_get_known, &known, &found) || !found ||
+            (known.end <= known.from && !known.eof)) {
             break;
         }
         object->row.offset = known.end;
@@ -134,8 +134,9 @@ void
 eng_discover_object(struct engine *engine, struct eng_pipeline *p, const Penstock__ObjectRef *ref)
 {
     struct versions versions = {.wanted = eng_span(ref->version), .engine = engine};
-    if (!ENG_TRY(engine, cat_object_by_key, p->row.id, p->row.generation, eng_span(ref->key),
-                 look_at_version, &versions) ||
+    struct cat_object_page page = eng_page(p, 0);
+    if (!ENG_TRY(engine, cat_object_by_key, &page, eng_span(ref->key), look_at_version,
+                 &versions) ||
         versions.known) {
         return;
     }
@@ -181,14 +182,14 @@ void
 eng_discover_reset(struct engine *engine, struct eng_pipeline *p)
 {
     enum { PAGE = 500 };
-    uint64_t after = 0;
+    struct cat_object_page where = eng_page(p, PAGE);
+    where.state = "quarantined";
     for (bool more = true; more && engine->fault_status == PS_OK;) {
         struct quarantined page = {0};
-        ENG_TRY(engine, cat_object_in_state, p->row.id, p->row.generation, "quarantined", after,
-                PAGE, collect, &page);
+        ENG_TRY(engine, cat_object_in_state, &where, collect, &page);
         for (size_t i = 0; i < page.count; i++) {
             struct eng_object *object = &page.objects[i];
-            after = object->row.id;
+            where.after_id = object->row.id;
             if (may_try_again(engine, object)) {
                 (void)eng_store_move_object(engine, p, object, OBJECT_ON_RESET);
                 eng_store_save_object(engine, object);

@@ -21,10 +21,17 @@ eng_store_copy_object(struct eng_object *out, const struct cat_object *row)
     out->row.state = states_object_name(out->state);
 }
 
+struct copy {
+    struct eng_object *out;
+    bool found;
+};
+
 static bool
 copy_one(void *ctx, const struct cat_object *row)
 {
-    eng_store_copy_object(ctx, row);
+    struct copy *copy = ctx;
+    eng_store_copy_object(copy->out, row);
+    copy->found = true;
     return false;
 }
 
@@ -32,9 +39,9 @@ bool
 eng_store_get_object(struct engine *engine, struct eng_pipeline *p, uint64_t id,
                      struct eng_object *out)
 {
-    bool found = false;
-    bool ok = ENG_TRY(engine, cat_object_get, p->row.id, id, copy_one, out, &found);
-    return ok && found;
+    struct copy copy = {.out = out};
+    ENG_TRY(engine, cat_object_get, p->row.id, id, copy_one, &copy);
+    return copy.found;
 }
 
 void

@@ -58,8 +58,9 @@ static void
 stall(struct engine *engine, struct eng_pipeline *p)
 {
     struct first_cause cause = {.text = ""};
-    ENG_TRY(engine, cat_object_in_state, p->row.id, p->row.generation, "quarantined", 0, 1,
-            take_cause, &cause);
+    struct cat_object_page page = eng_page(p, 1);
+    page.state = "quarantined";
+    ENG_TRY(engine, cat_object_in_state, &page, take_cause, &cause);
     unsigned long long count = p->row.objects_quarantined;
     char *reason = ps_xasprintf("%llu %s quarantined%s", count,
                                 count == 1 ? "object is" : "objects are", cause.text);

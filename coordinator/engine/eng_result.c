@@ -178,8 +178,8 @@ merge_range(struct engine *engine, struct eng_pipeline *p, const Penstock__Ledge
         return;
     }
     match.hash = known.hash;
-    ENG_TRY(engine, cat_object_by_key, p->row.id, p->row.generation, eng_span(range->key),
-            match_hash, &match);
+    struct cat_object_page page = eng_page(p, 0);
+    ENG_TRY(engine, cat_object_by_key, &page, eng_span(range->key), match_hash, &match);
     if (!match.found || match.object.row.offset <= known.from) {
         ENG_TRY(engine, cat_object_put_known, &known);
     }

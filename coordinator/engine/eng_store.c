@@ -290,10 +290,15 @@ eng_store_unlease(struct eng_batch *batch)
     batch->resend = false;
 }
 
+struct settled {
+    bool found;
+    uint64_t epoch;
+};
+
 static bool
 take_settled(void *ctx, const struct cat_batch *row)
 {
-    *(uint64_t *)ctx = row->epoch;
+    *(struct settled *)ctx = (struct settled){.found = true, .epoch = row->epoch};
     return false;
 }
 
@@ -306,9 +311,10 @@ eng_store_find_settled(struct engine *engine, struct ps_span id, uint64_t *out_e
     }
     PS_LIST_FOR (at, &engine->pipelines) {
         struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
-        bool found = false;
-        if (ENG_TRY(engine, cat_batch_get, p->row.id, batch, take_settled, out_epoch, &found) &&
-            found) {
+        struct settled settled = {0};
+        ENG_TRY(engine, cat_batch_get, p->row.id, batch, take_settled, &settled);
+        if (settled.found) {
+            *out_epoch = settled.epoch;
             return true;
         }
     }

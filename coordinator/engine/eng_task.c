@@ -185,8 +185,8 @@ push_object(void *ctx, const struct cat_object *row)
 void
 eng_task_set_objects(struct engine *engine, struct eng_task *task)
 {
-    ENG_TRY(engine, cat_object_first, task->pipeline->row.id, task->pipeline->row.generation,
-            ENG_PREPARE_OBJECTS, push_object, task);
+    struct cat_object_page page = eng_page(task->pipeline, ENG_PREPARE_OBJECTS);
+    ENG_TRY(engine, cat_object_first, &page, push_object, task);
 }
 
 /* ---- reports */

@@ -377,16 +377,16 @@ check_counters(void *ctx, const struct cat_pipeline *row)
 {
     struct sim *sim = ctx;
     struct recount count = {0};
+    struct cat_object_page all = {
+        .pipeline_id = row->id, .generation = row->generation, .limit = UINT32_MAX};
     struct ps_error err = {0};
-    SIM_CHECK(sim, cat_object_first(sim->catalog, row->id, row->generation, UINT32_MAX,
-                                    count_object, &count, &err) == PS_OK);
+    SIM_CHECK(sim, cat_object_first(sim->catalog, &all, count_object, &count, &err) == PS_OK);
     SIM_CHECK(sim, count.objects == row->objects);
     SIM_CHECK(sim, count.done == row->objects_done);
     SIM_CHECK(sim, count.pending == row->objects_pending);
     SIM_CHECK(sim, count.quarantined == row->objects_quarantined);
     SIM_CHECK(sim, count.bytes_pending == row->bytes_pending);
-    SIM_CHECK(sim, cat_object_first(sim->catalog, row->id, row->generation, UINT32_MAX,
-                                    look_at_object, sim, &err) == PS_OK);
+    SIM_CHECK(sim, cat_object_first(sim->catalog, &all, look_at_object, sim, &err) == PS_OK);
     return true;
 }
 
