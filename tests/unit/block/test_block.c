@@ -201,3 +201,34 @@ Test(block, refused_memory_is_full)
     free(text);
     block_free(block);
 }
+
+/* What stands in segments of an earlier version: these bytes never change while BLOCK_FORMAT is 1.
+ */
+Test(block, format_1_is_these_bytes)
+{
+    static const uint8_t wanted[] = {3,    0xAC,      2,  5,   0x7F, CELL_NULL, CELL_INT, 0x81,
+                                     0x01, CELL_REAL, 0,  0,   0,    0,         0,        0,
+                                     0xF8, 0x3F,      66, 'a', 'b',  CELL_BLOB, 1,        0xFF};
+    struct block *block = block_new(5);
+    struct block_row row;
+    const struct row_meta meta = {.range_index = 3, .offset = 300, .length = 5, .line = 127};
+    cr_assert_eq(block_row_begin(block, &meta, &row), PS_OK);
+    cr_assert_eq(block_put_null(block, &row), PS_OK);
+    cr_assert_eq(block_put_int(block, &row, -65), PS_OK);
+    cr_assert_eq(block_put_real(block, &row, 1.5), PS_OK);
+    cr_assert_eq(block_put_text(block, &row, (const uint8_t *)"ab", 2), PS_OK);
+    cr_assert_eq(block_put_blob(block, &row, (const uint8_t *)"\xFF", 1), PS_OK);
+    block_row_end(block, &row);
+    cr_assert_eq(block->len, sizeof wanted);
+    cr_assert(memcmp(block->bytes, wanted, sizeof wanted) == 0);
+    block_clear(block, 4);
+    uint8_t *at = block_row_open(block, &meta, 100);
+    at = block_cell_null(at);
+    at = block_cell_int(at, -65);
+    at = block_cell_real(at, 1.5);
+    at = block_cell_text(at, (const uint8_t *)"ab", 2, 2);
+    block_row_close(block, at);
+    cr_assert_eq(block->len, sizeof wanted - 3);
+    cr_assert(memcmp(block->bytes, wanted, sizeof wanted - 3) == 0);
+    block_free(block);
+}
