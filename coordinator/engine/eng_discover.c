@@ -168,14 +168,31 @@ collect(void *ctx, const struct cat_object *row)
 }
 
 static bool
-may_try_again(struct engine *engine, const struct eng_object *object)
+has_reason(const struct eng_object *object, const char *code)
 {
     const char *reason = object->row.reason == NULL ? "" : object->row.reason;
+    return strncmp(reason, code, strlen(code)) == 0;
+}
+
+/* What a new start means for a quarantined object. */
+static void
+start_again(struct engine *engine, struct eng_pipeline *p, struct eng_object *object)
+{
     /* A batch that is still to be settled holds it: nothing of it may be cut before. */
     bool held = object->row.has_batch &&
                 eng_store_find_batch(engine, ps_span(object->row.batch.id.b, PS_ID_BYTES)) != NULL;
-    return !held && strncmp(reason, ENG_OBJECT_CHANGED, strlen(ENG_OBJECT_CHANGED)) != 0 &&
-           strncmp(reason, ENG_NO_PROGRESS, strlen(ENG_NO_PROGRESS)) != 0;
+    enum object_event event = OBJECT_ON_RESET;
+    if (held || has_reason(object, ENG_NO_PROGRESS)) {
+        return;
+    }
+    if (has_reason(object, ENG_OBJECT_CHANGED)) {
+        if (p->limits.fails_on_change) {
+            return;
+        }
+        event = OBJECT_ON_IGNORE;
+    }
+    (void)eng_store_move_object(engine, p, object, event);
+    eng_store_save_object(engine, object);
 }
 
 void
@@ -190,10 +207,7 @@ eng_discover_reset(struct engine *engine, struct eng_pipeline *p)
         for (size_t i = 0; i < page.count; i++) {
             struct eng_object *object = &page.objects[i];
             where.after_id = object->row.id;
-            if (may_try_again(engine, object)) {
-                (void)eng_store_move_object(engine, p, object, OBJECT_ON_RESET);
-                eng_store_save_object(engine, object);
-            }
+            start_again(engine, p, object);
             eng_store_end_object(object);
         }
         more = page.count == PAGE;

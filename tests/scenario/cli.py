@@ -226,6 +226,18 @@ def try_quarantine_stalls(folder):
     expect(run('describe', 't', '--state', state), 0, 'stalled', 'columns:')
 
 
+def try_changed_object(folder):
+    write(folder, 'in/a.csv', table(folder, 3))
+    db = os.path.join(folder, 'out.db')
+    words = ['load', os.path.join(folder, 'in/*.csv'), '--into', f'sqlite:{db}', '--table', 't']
+    expect(run(*words), 0, '3 rows')
+    write(folder, 'in/a.csv', table(folder, 5, 100))
+    expect(run(*words), 9, 'object_changed', 'source.on_change')
+    expect(run(*words), 9, 'object_changed')
+    expect(run(*words, '--set', 'source.on_change=ignore'), 0)
+    assert ids(db) == [0, 1, 2], ids(db)
+
+
 def try_dry_run(folder):
     path = write(folder, 'a.csv', 'id,name,price\n1,one,1.5\n2,,2.25\n')
     done = expect(run('load', path, '--into', f'sqlite:{folder}/x.db', '--table', 't', '--dry-run'), 0, 'bigint',
