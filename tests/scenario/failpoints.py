@@ -93,7 +93,7 @@ def one(report, build, source, expected, name, action, hit):
         except (TimeoutError, ApiError) as error:
             problems.append(str(error))
         problems += checker.check_end() + cluster.broken()
-        if not os.path.exists(marker):
+        if hit == 1 and not os.path.exists(marker):  # some places are passed once only
             problems.append('it was not hit')
         if problems:
             cluster.show_logs(40)
