@@ -19,6 +19,7 @@ from_env(const char *name, uint64_t otherwise)
 static struct sim_plan
 plan_of(uint64_t seed)
 {
+    static const uint64_t sizes[] = {100, 1000, 8000};
     struct ps_rand rand;
     ps_rand_seed(&rand, seed * 2 + 1);
     struct sim_plan plan = {.seed = seed,
@@ -26,7 +27,8 @@ plan_of(uint64_t seed)
                             .leaves = 1 + (uint32_t)ps_rand_below(&rand, 4),
                             .objects = 1 + (uint32_t)ps_rand_below(&rand, 60),
                             .batch_bytes = 1024,
-                            .most_bytes = 1 + ps_rand_below(&rand, 8000),
+                            /* packed, mixed, chains */
+                            .most_bytes = 1 + ps_rand_below(&rand, sizes[ps_rand_below(&rand, 3)]),
                             .faults_until_ms = 1000 * (int64_t)ps_rand_below(&rand, 30),
                             .drop_percent = (uint32_t)ps_rand_below(&rand, 15),
                             .twice_percent = (uint32_t)ps_rand_below(&rand, 15),
