@@ -88,10 +88,9 @@ csv_dialect_fingerprint(const struct csv_dialect *dialect)
         dialect->escape,        dialect->trim,        dialect->line_end,
         dialect->encoding,      dialect->header,      dialect->skip_lines,
     };
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    const uint8_t *bytes = (const uint8_t *)values;
-    for (size_t i = 0; i < sizeof values; i++) {
-        hash = (hash ^ bytes[i]) * 0x100000001b3u;
+    uint64_t hash = 0xcbf29ce484222325u;         /* FNV-1a */
+    for (size_t i = 0; i < sizeof values; i++) { /* byte by byte, little end first */
+        hash = (hash ^ (uint8_t)(values[i / 8] >> (8 * (i % 8)))) * 0x100000001b3u;
     }
     for (size_t i = 0; i < CSV_MARK_BYTES; i++) {
         hash = (hash ^ dialect->delimiter.bytes[i]) * 0x100000001b3u;

@@ -6,6 +6,7 @@
 #include "agent/decode/dec_text.h"
 #include "agent/decode/number.h"
 #include "common/alloc.h"
+#include "common/assert.h"
 
 enum { NUMBER_BYTES = 16 };
 
@@ -172,6 +173,7 @@ csv_header_take(struct decoder *decoder, struct ps_error *err)
         status = ps_fail(err, PS_FULL, "csv: no memory for %u names", count);
     }
     for (uint32_t i = 0; i < count && status == PS_OK; i++) {
+        PS_ASSERT(plain != NULL);
         status = name_text(decoder, &decoder->fields.items[i], &plain[i], err);
         if (status == PS_OK && csv_text_check(plain[i].ptr, plain[i].len) != plain[i].len) {
             status = ps_fail_code(err, PS_BADDATA, "bad_header",

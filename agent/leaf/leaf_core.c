@@ -196,8 +196,8 @@ leaf_core_progress(struct leaf_core *core)
     pthread_mutex_unlock(&core->lock);
 }
 
-static void
-fill_counts(const struct dest_counts *in, Penstock__Counts *out)
+void
+leaf_core_counts_to_proto(const struct dest_counts *in, Penstock__Counts *out)
 {
     penstock__counts__init(out);
 #define COUNT(field)                                                                               \
@@ -261,7 +261,7 @@ leaf_core_send_done(struct leaf_core *core, const struct leaf_job *job, Penstock
         end->records = range->records;
         ends_at[done.n_ends++] = end;
     }
-    fill_counts(&result->counts, &counts);
+    leaf_core_counts_to_proto(&result->counts, &counts);
     done.batch_id = proto_bytes(job->id.id.b, PS_ID_BYTES);
     done.epoch = job->epoch;
     done.outcome = outcome;

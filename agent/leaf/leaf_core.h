@@ -75,6 +75,8 @@ void leaf_core_done(struct leaf_core *core, struct leaf_job **own_job, Penstock_
 void leaf_core_failed(struct leaf_core *core, struct leaf_job **own_job, Penstock__FailClass class,
                       const struct ps_error *err, const uint64_t *bp_id);
 
+void leaf_core_counts_to_proto(const struct dest_counts *in, Penstock__Counts *out);
+
 /* ---- the writer's turn; slot 0 is the load thread's, 1 the task thread's. */
 PS_MUSTCHECK enum ps_status leaf_core_turn_take(struct leaf_core *core, int slot, const char *dest,
                                                 struct ps_error *err);

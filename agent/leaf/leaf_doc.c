@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "common/alloc.h"
+#include "common/assert.h"
 
 /* A leaf serves few pipelines at a time; the oldest document nobody uses makes room. */
 enum { KEEP_DOCS = 32 };
@@ -164,6 +165,7 @@ leaf_docs_put(struct leaf_docs *docs, const Penstock__SpecDoc *in, struct ps_err
     if (status != PS_OK) {
         return ps_wrap(err, status, "pipeline %s revision %u", in->pipeline_name, in->spec_rev);
     }
+    PS_ASSERT(doc != NULL);
     pthread_mutex_lock(&docs->lock);
     if (find_locked(docs, doc->uuid, doc->rev) == NULL) {
         make_room_locked(docs);

@@ -171,6 +171,7 @@ leaf_stream_close(struct leaf_stream *stream)
     PS_ASSERT(stream->block == NULL);
     transform_free(stream->transform);
     if (stream->decoder != NULL) {
+        PS_ASSERT(stream->decode != NULL);
         stream->decode->close(stream->decoder);
     }
     unwrap_close(stream->unwrap);

@@ -299,20 +299,30 @@ open_dest(struct work *work, const struct dest_ops **out_ops, struct dest **out,
     return (*out_ops)->open(work->doc->spec, &work->env, out, err);
 }
 
+/* A state's message with the messages it points to. */
+struct state_message {
+    Penstock__DestState state;
+    Penstock__Stamp seen;
+    Penstock__Counts totals;
+};
+
 static void
-state_to_proto(const struct dest_state *in, Penstock__DestState *out, Penstock__Stamp *stamp)
+state_to_proto(const struct dest_state *in, struct state_message *message)
 {
+    Penstock__DestState *out = &message->state;
     penstock__dest_state__init(out);
-    penstock__stamp__init(stamp);
+    penstock__stamp__init(&message->seen);
     out->has_table_exists = true;
     out->table_exists = in->table_exists;
     out->has_pipeline_uuid = in->has_fence;
     out->pipeline_uuid = proto_bytes(in->uuid.id.b, PS_ID_BYTES);
     out->has_generation = in->has_fence;
     out->generation = in->generation;
-    stamp->cluster_epoch = in->cluster_epoch;
-    stamp->commit_seq = in->commit_seq;
-    out->seen = stamp;
+    message->seen.cluster_epoch = in->cluster_epoch;
+    message->seen.commit_seq = in->commit_seq;
+    out->seen = &message->seen;
+    leaf_core_counts_to_proto(&in->totals, &message->totals);
+    out->totals = &message->totals;
     out->has_batches = true;
     out->batches = in->batches;
 }
@@ -347,8 +357,7 @@ do_prepare(struct work *work, struct ps_error *err)
     struct dest_state state = {0};
     Penstock__Column *out = NULL;
     Penstock__Column **out_at = NULL;
-    Penstock__DestState dest;
-    Penstock__Stamp stamp;
+    struct state_message dest;
     Penstock__TaskResult result;
     bool prepare = work->task->kind == PENSTOCK__TASK_KIND__TASK_PREPARE;
     enum ps_status status = infer_new(work->doc->spec, &infer, err);
@@ -371,13 +380,13 @@ do_prepare(struct work *work, struct ps_error *err)
     for (size_t i = 0; i < count; i++) {
         out_at[i] = &out[i];
     }
-    state_to_proto(&state, &dest, &stamp);
+    state_to_proto(&state, &dest);
     result.n_columns = count;
     result.columns = out_at;
     result.format_note = (char *)(uintptr_t)note;
     result.n_sample_rows = prepare ? 0 : infer_sample_rows(infer, &rows);
     result.sample_rows = (char **)(uintptr_t)rows;
-    result.dest = prepare ? &dest : NULL;
+    result.dest = prepare ? &dest.state : NULL;
     result.table = (char *)(uintptr_t)spec_str(work->doc->spec, "destination.table");
     status = send_result(work, &result, err);
 out:
@@ -436,11 +445,10 @@ send_ledger_pages(struct work *work, const struct dest_ops *ops, struct dest *de
     struct ledger_page *page = ps_xcalloc(1, sizeof *page);
     struct ps_buf cursor = PS_BUF_INIT;
     struct ps_buf next = PS_BUF_INIT;
-    Penstock__DestState dest_state;
-    Penstock__Stamp stamp;
+    struct state_message dest_state;
     bool last = !state->has_fence;
     enum ps_status status = ps_buf_reserve(&page->bytes, LEDGER_PAGE_BYTES, err);
-    state_to_proto(state, &dest_state, &stamp);
+    state_to_proto(state, &dest_state);
     do {
         Penstock__TaskResult result;
         page->count = 0;
@@ -461,7 +469,7 @@ send_ledger_pages(struct work *work, const struct dest_ops *ops, struct dest *de
         if (status == PS_OK) {
             result_init(work, &result);
             result.last = last;
-            result.dest = &dest_state;
+            result.dest = &dest_state.state;
             result.n_ranges = page->count;
             result.ranges = page->items_at;
             status = send_result(work, &result, err);
@@ -632,7 +640,8 @@ run_task(struct leaf_core *core, Penstock__LeafTask *message)
         result.text = err.text;
         result.has_fail_class = true;
         result.fail_class = leaf_decide_extract_failure(&err);
-        status = send_result(&work, &result, &send_err);
+        /* An agent that is gone is noticed by the link thread. */
+        (void)!send_result(&work, &result, &send_err);
     }
     leaf_doc_unref(core->docs, work.doc);
 }

@@ -411,8 +411,7 @@ stage_batch_reject(struct stage_batch *batch, const struct stage_reject *reject,
     uint64_t bytes = batch->reject_bytes.len - before;
     batch->reject_pending++;
     if (batch->segment == NULL && !memory_take(batch, bytes)) {
-        status = spill(batch, err);
-        bytes = 0; /* spill has counted it */
+        status = spill(batch, err); /* which counts these bytes too */
     } else if (batch->segment != NULL) {
         status = disk_take(batch, bytes, err);
         if (status == PS_OK && batch->reject_bytes.len >= REJECTS_FLUSH_BYTES) {

@@ -40,8 +40,7 @@ static enum ps_status
 apply(sqlite3 *db, int64_t version, struct ps_error *err)
 {
     char set_version[64];
-    snprintf(set_version, sizeof set_version, "PRAGMA user_version = %lld",
-             (long long)(version + 1));
+    snprintf(set_version, sizeof set_version, "PRAGMA user_version = %lld", (long long)version + 1);
     enum ps_status status = sql_begin_immediate(db, err);
     if (status == PS_OK) {
         status = sql_exec(db, catalog_migrations[version], err);
@@ -57,7 +56,7 @@ apply(sqlite3 *db, int64_t version, struct ps_error *err)
     }
     if (status != PS_OK) {
         sql_rollback(db);
-        return ps_wrap(err, status, "migrate to version %lld", (long long)(version + 1));
+        return ps_wrap(err, status, "migrate to version %lld", (long long)version + 1);
     }
     return PS_OK;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "common/alloc.h"
+#include "common/assert.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_view.h"
@@ -114,6 +115,7 @@ send_one(struct engine *engine, struct eng_answer *answer)
         show_agents(engine, &result, &agents);
     }
     answer->command.reply(answer->command.ctx, &result);
+    PS_ASSERT(agents != NULL || result.agent_count == 0);
     for (size_t i = 0; i < result.agent_count; i++) {
         msg_free(&agents[i]->base);
     }

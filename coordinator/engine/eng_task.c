@@ -2,6 +2,7 @@
 #include "coordinator/engine/eng_task.h"
 
 #include "common/alloc.h"
+#include "common/assert.h"
 #include "common/log.h"
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
@@ -119,6 +120,7 @@ add_cancels(struct engine *engine, struct eng_agent *agent)
 void
 eng_task_add_orders(struct engine *engine, struct eng_agent *agent)
 {
+    PS_ASSERT(agent != NULL);
     PS_LIST_FOR (at, &engine->tasks) {
         struct eng_task *task = PS_CONTAINER(at, struct eng_task, link);
         if (task->holder == agent && task->resend) {
