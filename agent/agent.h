@@ -18,7 +18,7 @@ struct agent_config { /* borrowed for the call */
     int ready_fd;                 /* -1: none */
 };
 
-/* Returns the exit status: 0 drained, 1 not. */
+/* Returns the exit status: 0 drained, 1 not. Threads of nng still run then: end with _exit. */
 int agent_run(const struct agent_config *config);
 
 #endif

@@ -159,7 +159,7 @@ main(int argc, char **argv)
         puts("penstock-agent " PENSTOCK_VERSION);
         exit_status = 0;
     } else {
-        exit_status = run_agent(config, parent);
+        _exit(run_agent(config, parent)); /* the line's threads still run */
     }
     config_free(config);
     ps_buf_fini(&errors);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every slot of the line to the coordinator busy at once, against a server that answers, is silent
- * or goes away: each request ends in one answer or one loss. */
+ * or dies: each request ends in one answer or one loss. */
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/control/control_link.h"
@@ -15,34 +16,48 @@
 enum { SLOTS = 6, REQUESTS = 3000 };
 
 static char url[64];
-static _Atomic bool stop;
 
-static void *
-serve(void *ctx)
+/* Echoes, but for what it never answers. */
+static void
+serve(uint64_t seed)
 {
+    nng_socket server;
+    struct ps_rand rand;
+    ps_rand_seed(&rand, seed);
+    if (nng_rep0_open(&server) != 0 || nng_listen(server, url, NULL, 0) != 0) {
+        _exit(1);
+    }
+    for (;;) {
+        nng_msg *msg = NULL;
+        if (nng_recvmsg(server, &msg, 0) == 0 &&
+            (ps_rand_below(&rand, 20) == 0 || nng_sendmsg(server, msg, 0) != 0)) {
+            nng_msg_free(msg);
+        }
+    }
+}
+
+/* A process without a thread of nng's, which can fork: a server lives here for a moment, is killed,
+ * and another takes its place. */
+static pid_t
+start_servers(void)
+{
+    pid_t servers = fork();
+    if (servers != 0) {
+        return servers;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct ps_rand rand;
     ps_rand_seed(&rand, 7);
-    (void)ctx;
-    while (!atomic_load(&stop)) {
-        nng_socket server;
-        if (nng_rep0_open(&server) != 0) {
-            return (void *)1;
+    for (uint64_t seed = 0;; seed++) {
+        pid_t server = fork();
+        if (server == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            serve(seed);
         }
-        nng_socket_set_ms(server, NNG_OPT_RECVTIMEO, 20);
-        nng_listen(server, url, NULL, 0);
-        for (uint64_t left = 50 + ps_rand_below(&rand, 200); left > 0 && !atomic_load(&stop);
-             left--) {
-            nng_msg *msg = NULL;
-            if (nng_recvmsg(server, &msg, 0) != 0) {
-                continue;
-            }
-            if (ps_rand_below(&rand, 20) == 0 || nng_sendmsg(server, msg, 0) != 0) {
-                nng_msg_free(msg); /* never answered */
-            }
-        }
-        nng_close(server);
+        poll(NULL, 0, 50 + (int)ps_rand_below(&rand, 300));
+        kill(server, SIGKILL);
+        waitpid(server, NULL, 0);
     }
-    return NULL;
 }
 
 static void
@@ -59,14 +74,15 @@ main(void)
 {
     struct control_link *link = NULL;
     struct ps_error err;
-    pthread_t thread;
     snprintf(url, sizeof url, "ipc:///tmp/ps-race-%d", (int)getpid());
-    if (pthread_create(&thread, NULL, serve, NULL) != 0 ||
-        control_link_open(url, SLOTS, &link, &err) != PS_OK) {
+    pid_t servers = start_servers();
+    if (servers < 0 || control_link_open(url, SLOTS, &link, &err) != PS_OK) {
         return 1;
     }
     uint64_t sent[SLOTS];
-    unsigned answered = 0, lost = 0, wrong = 0;
+    unsigned answered = 0;
+    unsigned lost = 0;
+    unsigned wrong = 0;
     uint64_t next = 0;
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         sent[slot] = next;
@@ -89,10 +105,10 @@ main(void)
             send_one(link, taken.slot, next++);
         }
     }
-    control_link_close(link); /* with all slots busy */
-    atomic_store(&stop, true);
-    void *result = NULL;
-    pthread_join(thread, &result);
     printf("control_link: %u answered, %u lost, %u wrong\n", answered, lost, wrong);
-    return wrong == 0 && answered > 0 && result == NULL ? 0 : 1;
+    fflush(stdout);
+    control_link_close(link); /* with all slots busy */
+    kill(servers, SIGKILL);
+    waitpid(servers, NULL, 0);
+    return wrong == 0 && answered > 0 && lost > 0 ? 0 : 1;
 }
