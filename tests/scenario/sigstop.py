@@ -164,14 +164,14 @@ class Scene:
             def said():
                 for agent in cluster.call_retrying('GET', '/v1/agents')['items']:
                     notes.extend(leaf.get('note', '') for leaf in agent.get('leaf', []))
-                return [note for note in notes if 'turn' in note]
+                return [note for note in notes if 'held by leaf' in note]
             try:
                 wait_for('a leaf to say that it waits for the turn', 4, said)
                 wait_for('the agent to kill the leaf that stands still', 10,
                          lambda: not alive(pid))
             except TimeoutError as error:
                 more.append(str(error))
-            said_now = [note for note in notes if 'turn' in note]
+            said_now = [note for note in notes if 'held by leaf' in note]
             send([pid], signal.SIGCONT)
             self.finish(cluster, checker, f'turn: others say {said_now[-1:]}', more)
 
