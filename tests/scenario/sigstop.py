@@ -35,6 +35,24 @@ def send(pids, number):
             pass
 
 
+def stop(pids):
+    """SIGSTOP, and back only when every thread stands: a signal that was sent has not yet arrived,
+    and what a thread is seen doing before that says nothing about where it will stand."""
+    send(pids, signal.SIGSTOP)
+    wait_for('all threads to stand still', 10, lambda: all(map(stands, pids)), 0.001)
+
+
+def stands(pid):
+    try:
+        for task in os.listdir(f'/proc/{pid}/task'):
+            with open(f'/proc/{pid}/task/{task}/stat', encoding='ascii', errors='replace') as text:
+                if text.read().rsplit(')', 1)[1].split()[0] not in 'TZX':
+                    return False
+    except OSError:
+        pass  # it, or a thread of it, has ended
+    return True
+
+
 def alive(pid):
     try:
         with open(f'/proc/{pid}/stat', encoding='ascii', errors='replace') as text:
@@ -82,7 +100,7 @@ class Scene:
             for pid in pids():
                 if not set(leaf_phases(pid)) & set(phases):
                     continue
-                send([pid], signal.SIGSTOP)
+                stop([pid])
                 now = set(leaf_phases(pid))
                 if now & set(phases) and not now & set(avoid):
                     return pid
@@ -117,7 +135,7 @@ class Scene:
             def frozen():
                 """All of agent a, with something sealed but no transaction open."""
                 leaves = list(cluster.leaves('a').values())
-                send([first, *leaves], signal.SIGSTOP)
+                stop([first, *leaves])
                 phases = [set(leaf_phases(pid)) for pid in leaves]
                 if any('stage' in each for each in phases) and not any(
                         each & {'load', 'commit', 'report'} for each in phases):
