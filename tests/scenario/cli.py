@@ -479,7 +479,7 @@ def main():
     BIN = os.path.abspath(os.path.join(args.build, 'bin'))
     PENSTOCK = os.path.join(BIN, 'penstock')
     os.environ.pop('PENSTOCK_API', None)
-    failed = []
+    passed, failed = 0, []
     stories = [(n[4:], f) for n, f in globals().items() if n.startswith('try_')]
     for name, story in stories:
         if args.names and name not in args.names:
@@ -489,14 +489,15 @@ def main():
             try:
                 story(folder)
                 sanitizer_reports(folder)
+                passed += 1
                 print(f'ok    {name} ({time.monotonic() - start:.1f} s)', flush=True)
             except (AssertionError, subprocess.TimeoutExpired) as e:
                 failed.append(name)
                 print(f'FAIL  {name}: {e}', flush=True)
                 for pid, _ in processes_of(folder):
                     os.kill(pid, signal.SIGKILL)
-    if failed:
-        sys.exit(f'{len(failed)} failed: {" ".join(failed)}')
+    print(f'{passed} passed, {len(failed)} failed')
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == '__main__':
