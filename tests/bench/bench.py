@@ -23,7 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 OBJECT_BYTES = 16 * 1024 * 1024
 DDL = open(os.path.join(HERE, 'bench_sqlite.sql'), encoding='utf-8').read()
-SUMS = ('SELECT count(*), sum(order_id), sum(part_id), round(sum(price), 2), sum(length(comment)), '
+SUMS = ('SELECT count(*), sum(order_id), sum(part_id), sum(CAST(round(price * 100) AS INTEGER)), sum(length(comment)), '
         'count(DISTINCT shipped) FROM t')
 
 
