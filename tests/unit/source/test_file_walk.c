@@ -272,13 +272,13 @@ try_open(const struct beneath *beneath, const char *name)
 
 Test(beneath, nothing_leads_out, .init = make_folder, .fini = remove_folder)
 {
-    touch("root/sub/a");
-    touch("rootless/b");
-    link_to("/etc", "root/etc");
-    link_to("../../rootless", "root/sub/side");
-    link_to("/proc/self/root", "root/magic");
+    touch("fence/sub/a");
+    touch("fenceless/b");
+    link_to("/etc", "fence/etc");
+    link_to("../../fenceless", "fence/sub/side");
+    link_to("/proc/self/root", "fence/magic");
     char root[80];
-    snprintf(root, sizeof root, "%s/root/", folder);
+    snprintf(root, sizeof root, "%s/fence/", folder);
     const char *roots[] = {"/nowhere/at/all", root};
     for (int round = 0; round < 2; round++) {
         struct beneath *beneath = NULL;
@@ -286,15 +286,15 @@ Test(beneath, nothing_leads_out, .init = make_folder, .fini = remove_folder)
         if (round == 1) {
             beneath_forget_openat2(beneath);
         }
-        cr_expect_eq(try_open(beneath, "/root/sub/a"), 0);
-        cr_expect_eq(try_open(beneath, "/root//sub//a"), 0);
-        cr_expect_eq(try_open(beneath, "/root"), 0);
-        cr_expect_eq(try_open(beneath, "/rootless/b"), EXDEV);
-        cr_expect_eq(try_open(beneath, "/root/../rootless/b"), EXDEV);
-        cr_expect_neq(try_open(beneath, "/root/etc/passwd"), 0);
-        cr_expect_neq(try_open(beneath, "/root/sub/side/b"), 0);
-        cr_expect_neq(try_open(beneath, "/root/magic/etc/passwd"), 0);
-        cr_expect_eq(try_open(beneath, "/root/sub/none"), ENOENT);
+        cr_expect_eq(try_open(beneath, "/fence/sub/a"), 0);
+        cr_expect_eq(try_open(beneath, "/fence//sub//a"), 0);
+        cr_expect_eq(try_open(beneath, "/fence"), 0);
+        cr_expect_eq(try_open(beneath, "/fenceless/b"), EXDEV);
+        cr_expect_eq(try_open(beneath, "/fence/../fenceless/b"), EXDEV);
+        cr_expect_neq(try_open(beneath, "/fence/etc/passwd"), 0);
+        cr_expect_neq(try_open(beneath, "/fence/sub/side/b"), 0);
+        cr_expect_neq(try_open(beneath, "/fence/magic/etc/passwd"), 0);
+        cr_expect_eq(try_open(beneath, "/fence/sub/none"), ENOENT);
         beneath_free(beneath);
     }
 }
