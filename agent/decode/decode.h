@@ -55,6 +55,13 @@ struct decode_sink {
 
 struct decoder; /* one object's decoding; opaque */
 
+/* May a stream be entered in its middle? */
+enum decode_split {
+    DECODE_SPLIT_NEVER,
+    DECODE_SPLIT_GUESS, /* a line end is a record's end unless quotes say otherwise */
+    DECODE_SPLIT_EXACT, /* a line end is a record's end */
+};
+
 struct decode_ops {
     const char *name; /* "csv": format.type */
     const char *help;
@@ -81,6 +88,14 @@ struct decode_ops {
     uint64_t (*offset)(const struct decoder *decoder); /* of the current boundary */
     /* Appends sentences on what was detected rather than given ("… . "). May be NULL. */
     void (*describe)(const struct decoder *decoder, struct ps_buf *out);
+    /* Valid once the header was emitted: what was detected counts. NULL = never. */
+    enum decode_split (*split)(const struct decoder *decoder);
+    /* Leaves the present boundary for the first record that begins at or after `cut` (1 or more, at
+     * or after the present boundary). The next window begins at byte cut - 1. What is left of the
+     * record there is passed over without a word; with DECODE_SPLIT_GUESS as if byte cut stood
+     * outside of quotes. decode_run with stop_at = cut ends where that record begins. Lines are
+     * unknown (0) from here on. NULL where split is NULL. */
+    void (*jump)(struct decoder *decoder, uint64_t cut);
     void (*close)(struct decoder *decoder); /* NULL is fine */
 };
 
