@@ -10,6 +10,8 @@
 enum {
     WINDOW_BYTES = 256 * 1024, /* performance.md: 64-256 KiB, reused, beats larger ones */
     SKIP_BYTES = 64 * 1024,
+    WINDOW_LEAST_BYTES = 16 << 20,
+    WINDOW_MOST_BYTES = 128 << 20,
 };
 
 struct leaf_stream {
@@ -46,13 +48,16 @@ pull_source(void *ctx, uint8_t *out, size_t cap, size_t *out_n, struct ps_error 
     return stream->ops->read(stream->reader, out, cap, out_n, err);
 }
 
+/* A window is held beside the rows: at most half of what they may take, but never less than what
+ * zstd and xz use by default. */
 static struct unwrap_limits
-limits_of(const struct spec *spec)
+limits_of(const struct spec *spec, uint64_t budget_bytes)
 {
+    uint64_t window = budget_bytes / 2 > WINDOW_MOST_BYTES ? WINDOW_MOST_BYTES : budget_bytes / 2;
     return (struct unwrap_limits){
         .max_ratio = (uint64_t)spec_int(spec, "limits.max_unwrapped_ratio"),
         .max_out_bytes = 0,
-        .max_window_bytes = 128u << 20,
+        .max_window_bytes = (size_t)(window < WINDOW_LEAST_BYTES ? WINDOW_LEAST_BYTES : window),
     };
 }
 
@@ -86,7 +91,7 @@ skip_to(struct leaf_stream *stream, uint64_t from, struct ps_error *err)
 static enum ps_status
 enter_at(struct leaf_stream *stream, const struct spec *spec, uint64_t from, struct ps_error *err)
 {
-    struct unwrap_limits limits = limits_of(spec);
+    struct unwrap_limits limits = limits_of(spec, stream->core->config->budget_bytes);
     const char *compression = spec_str(spec, "format.compression");
     enum ps_status status =
         unwrap_open(compression, pull_source, stream, &limits, &stream->unwrap, err);
@@ -439,7 +444,7 @@ leaf_stream_head(const struct spec *spec, const struct leaf_source *source,
                  struct ps_error *err)
 {
     struct head_pull pull = {.ops = source->ops};
-    struct unwrap_limits limits = limits_of(spec);
+    struct unwrap_limits limits = limits_of(spec, head->budget_bytes);
     struct unwrap *unwrap = NULL;
     size_t got = 1;
     enum ps_status status =

@@ -39,6 +39,7 @@ struct leaf_head {
     struct ps_span key;
     struct ps_span version;
     size_t cap;
+    uint64_t budget_bytes; /* the leaf's */
 };
 PS_MUSTCHECK enum ps_status leaf_stream_head(const struct spec *spec,
                                              const struct leaf_source *source,

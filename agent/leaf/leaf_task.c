@@ -231,6 +231,7 @@ infer_objects(struct work *work, struct infer *infer, struct ps_error *err)
             .key = ps_span(ref->key.data, ref->key.len),
             .version = ps_span(ref->version.data, ref->version.len),
             .cap = SAMPLE_BYTES,
+            .budget_bytes = work->core->config->budget_bytes,
         };
         char name[256];
         bool whole = false;

@@ -77,6 +77,8 @@ foreign_format(struct ps_span head)
     } formats[] = {
         {"xz", "\xFD\x37\x7A\x58\x5A\x00", 6},
         {"lz4", "\x04\x22\x4D\x18", 4},
+        {"legacy lz4", "\x02\x21\x4C\x18", 4},
+        {"lzma (.lzma)", "\x5D\x00\x00", 3},
         {"zip", "PK\x03\x04", 4},
         {"compress (.Z)", "\x1F\x9D", 2},
         {"7z", "7z\xBC\xAF\x27\x1C", 6},
@@ -161,14 +163,16 @@ detect(struct unwrap *unwrap, struct ps_error *err)
         return status;
     }
     struct ps_span head = ps_span(unwrap->head, unwrap->head_len);
-    const struct unwrap_ops *found = ops_by_magic(head);
+    const struct unwrap_ops *asked = ops_by_name(unwrap->compression);
+    const struct unwrap_ops *found =
+        asked != NULL && asked->detect(head) ? asked : ops_by_magic(head);
     if (strcmp(unwrap->compression, "auto") == 0) {
         const char *foreign = found == NULL ? foreign_format(head) : NULL;
         if (foreign != NULL) {
             return ps_fail_code(err, PS_BADDATA, "compression_unknown",
                                 "this is %s data, which is not built in", foreign);
         }
-    } else if (found != ops_by_name(unwrap->compression)) {
+    } else if (found != asked) {
         return ps_fail_code(err, PS_BADDATA, "unwrap_corrupt",
                             "at stored offset 0: expected %s, found %s", unwrap->compression,
                             found == NULL ? "other bytes" : found->name);

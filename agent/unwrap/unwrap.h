@@ -19,7 +19,7 @@ typedef enum ps_status (*pull_fn)(void *ctx, uint8_t *out, size_t cap, size_t *o
 struct unwrap_limits {
     uint64_t max_ratio;      /* unwrapped / stored, judged after the first 1 MiB of output */
     uint64_t max_out_bytes;  /* of one object */
-    size_t max_window_bytes; /* zstd frames that ask for more memory are refused */
+    size_t max_window_bytes; /* zstd frames and xz blocks that ask for more memory are refused */
 };
 
 struct unwrap; /* an open chain: magic detection, then one filter (or none) */

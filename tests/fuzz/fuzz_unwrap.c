@@ -65,12 +65,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const asks[] = {"auto", "gzip", "zstd", "none"};
+    static const char *const asks[] = {"auto", "gzip", "zstd", "none", "lz4", "bz2", "xz", "auto"};
     if (size == 0) {
         return 0;
     }
-    const char *ask = asks[data[0] & 3];
-    size_t piece = (size_t)(data[0] >> 2) + 1;
+    const char *ask = asks[data[0] & 7];
+    size_t piece = (size_t)(data[0] >> 3) + 1;
     struct outcome whole = run(ask, data + 1, size - 1, size, 64 * 1024);
     struct outcome parts = run(ask, data + 1, size - 1, piece, 1000);
     PS_ASSERT(whole.status == parts.status);

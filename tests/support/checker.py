@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Says whether a table is exactly what the source files say. Reads the source files (with Python's
-csv, gzip and the zstd program) and the SQLite file, nothing else: no catalog, no log, no API.
+csv, gzip, bz2, lzma and the zstd and lz4 programs) and the SQLite file, nothing else: no catalog, no log, no API.
 
 A row is compared as a hash of every cell with its type. At any instant the table may hold no row
 twice and none that the source does not have; at the end it must hold all of them."""
+import bz2
 import csv
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import sqlite3
 import subprocess
@@ -26,6 +28,13 @@ def read_object(path):
     if data[:4] == b'\x28\xb5\x2f\xfd':
         return subprocess.run(['zstd', '-dc', '-q'], input=data, stdout=subprocess.PIPE,
                               check=True).stdout
+    if data[:4] == b'\x04\x22\x4d\x18':
+        return subprocess.run(['lz4', '-dc', '-q'], input=data, stdout=subprocess.PIPE,
+                              check=True).stdout
+    if data[:6] == b'\xfd7zXZ\0':
+        return lzma.decompress(data)
+    if data[:3] == b'BZh':
+        return bz2.decompress(data)
     return data
 
 

@@ -2,9 +2,11 @@
 """Source data for scenarios: 40 objects of every kind, made from a seed.
 
 plain, gzip (one of two members, one that does not say so in its name), zstd (one of two frames),
-one large with quoted line ends, many tiny, one with a header only, one with records that must be
+lz4, bzip2 and xz (each of two members), one large with quoted line ends, many tiny, one with a header only, one with records that must be
 rejected. Every row has an id of its own, so that a copy of a row is always a duplicate."""
+import bz2
 import gzip
+import lzma
 import os
 import random
 import subprocess
@@ -57,6 +59,11 @@ def zstd(data):
                           check=True).stdout
 
 
+def lz4(data):
+    return subprocess.run(['lz4', '-q', '-c', '-1'], input=data, stdout=subprocess.PIPE,
+                          check=True).stdout
+
+
 class Maker:
     def __init__(self, folder, seed):
         self.folder = folder
@@ -84,7 +91,7 @@ def make(folder, seed, scale=1.0):
     def size(low, high):
         return max(1, int(rng.randrange(low, high) * scale))
 
-    for i in range(12):
+    for i in range(9):
         maker.write(f'plain/p{i:02}.csv', maker.rows(size(500, 3000)))
     for i in range(7):
         maker.write(f'gz/g{i}.csv.gz', gzip.compress(maker.rows(size(500, 3000)), 1))
@@ -96,6 +103,10 @@ def make(folder, seed, scale=1.0):
     one, two = maker.rows(size(500, 1500)), maker.rows(size(500, 1500))
     two = two[two.index(b'\n') + 1:]
     maker.write('zst/frames.csv.zst', zstd(one) + zstd(two))
+    for suffix, pack in (('lz4', lz4), ('bz2', bz2.compress), ('xz', lzma.compress)):
+        one, two = maker.rows(size(500, 1500)), maker.rows(size(500, 1500))
+        two = two[two.index(b'\n') + 1:]
+        maker.write(f'other/members.csv.{suffix}', pack(one) + pack(two))
     maker.write('large.csv', maker.rows(size(30000, 40000)))
     for i in range(11):
         maker.write(f'tiny/t{i:02}.csv', maker.rows(rng.randrange(1, 6)))
