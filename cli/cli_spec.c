@@ -331,7 +331,8 @@ delimiter_of(const struct cli_args *args)
     if (given != NULL) {
         return strcmp(given, "\\t") == 0 || strcmp(given, "tab") == 0 ? "\t" : given;
     }
-    static const char *const ends[] = {".tsv", ".tsv.gz", ".tsv.zst", ".tab"};
+    static const char *const ends[] = {".tsv",     ".tsv.gz", ".tsv.zst", ".tsv.lz4",
+                                       ".tsv.bz2", ".tsv.xz", ".tab"};
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         if (ends_with(args->words[0], ends[i])) {
             return "\t";
