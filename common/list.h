@@ -64,6 +64,19 @@ ps_list_remove(struct ps_list *link)
     ps_list_init(link);
 }
 
+/* All of `from`, in order, behind what `to` has. */
+static inline void
+ps_list_move(struct ps_list *to, struct ps_list *from)
+{
+    if (!ps_list_empty(from)) {
+        from->next->prev = to->prev;
+        to->prev->next = from->next;
+        from->prev->next = to;
+        to->prev = from->prev;
+        ps_list_init(from);
+    }
+}
+
 /* NULL when empty. */
 static inline struct ps_list *
 ps_list_take_front(struct ps_list *head)

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "common/heap.h"
 #include "common/ids.h"
 #include "common/list.h"
 #include "common/map.h"
@@ -35,6 +36,7 @@ enum {
 
 /* The code of one whose batch ended where it began: cut again, it would meet its own range. */
 #define ENG_NO_PROGRESS "no_progress"
+
 #define ENG_BEHIND                                                                                 \
     "the catalog is older than what agents have seen (an old copy?): nothing is granted before "   \
     "the destination's ledger has been read again"
@@ -45,13 +47,17 @@ struct eng_pipeline;
 struct eng_batch {
     struct ps_list link;       /* of the pipeline's batches */
     struct ps_list lease_link; /* of the holder's leases */
+    struct ps_list until_link; /* of the engine's leases, the earliest end first */
+    struct ps_list idle_link;  /* of the pipeline's: PENDING, nobody has it */
+    struct ps_heap_node due;   /* of the pipeline's: WAITING or CANCELLING, nobody has it */
+    bool due_is_tomb;          /* in which of the two heaps */
     struct eng_pipeline *pipeline;
     struct cat_batch row; /* its texts are owned */
     enum batch_state state;
     struct cat_range *ranges;
     struct eng_agent *holder; /* NULL: not leased */
-    int64_t lease_until_ms;   /* mono */
-    int64_t retry_mono_ms;    /* WAITING, CANCELLING: not before */
+    int64_t lease_until_ms;   /* mono; eng_store_renew */
+    int64_t retry_mono_ms;    /* WAITING, CANCELLING: not before; eng_store_set_retry */
     uint64_t listed_seq;      /* the holder's latest Sync that lists it */
     uint64_t cancel_epoch;    /* the epoch whose holder was told to stop */
     bool resend;              /* granted in an answer that was lost */
@@ -65,8 +71,16 @@ struct eng_cancel {
     int64_t told_ms; /* mono; 0: not yet */
 };
 
+/* How many leases of a pipeline one leaf has. */
+struct eng_place {
+    struct eng_pipeline *pipeline;
+    uint32_t leaf;
+    uint32_t leases;
+};
+
 struct eng_agent {
     struct ps_list link;
+    struct engine *engine;
     char *name;
     char *version;
     struct incarnation incarnation;
@@ -79,11 +93,18 @@ struct eng_agent {
     int64_t hello_ms;          /* wall */
     int64_t seen_mono_ms;      /* latest message */
     int64_t seen_wall_ms;
+    struct ps_list seen_link; /* of the engine's online agents, the longest silent first */
     struct ps_list leases;
+    struct eng_place *places; /* those with leases */
+    size_t place_count;
+    struct ps_list hot;   /* chains that its leaves have open */
     Penstock__Sync *sync; /* the latest; NULL before the first */
     uint64_t sync_seq;
     bool parked; /* sync waits for its answer */
     int64_t parked_until_ms;
+    struct ps_heap_node wake;   /* parked, and in no list: when there is something to say */
+    struct ps_list stir_link;   /* parked: looked at before this turn ends */
+    struct ps_list hungry_link; /* parked, and wants batches */
     struct engine_request parked_request; /* its message is not used */
     Penstock__SyncReply *answer;          /* being built in this turn; NULL: nothing to say yet */
     size_t answer_bytes;
@@ -98,13 +119,6 @@ struct eng_unseen {
     struct eng_agent *agent;
     int64_t until_ms;
 };
-struct eng_hot { /* a chain whose stream is open in a leaf */
-    uint64_t bp_id;
-    struct eng_agent *agent;
-    uint32_t leaf;
-    int64_t until_ms;
-};
-
 /* What the engine asks of a spec, read once: spec_… look a path up each time. */
 struct eng_limits {
     uint64_t batch_bytes;
@@ -126,17 +140,21 @@ struct eng_pipeline {
     struct eng_limits limits;
     bool dirty;             /* row is saved, with a new revision, at the turn's end */
     struct ps_list batches; /* open and quarantined ones, by age */
+    struct ps_list idle;    /* PENDING ones */
+    struct ps_heap retries; /* WAITING ones, by when they may be tried again */
+    struct ps_heap tombs;   /* CANCELLING ones that nobody settles, likewise */
     uint32_t leased;
     uint32_t pending; /* batches that are cut and not leased */
     uint32_t waiting;
-    uint32_t at_work; /* different leaves with a lease; of this turn's grants */
+    uint32_t at_work; /* different leaves with a lease */
     uint32_t cancelling;
     int64_t next_discover_ms; /* mono; continuous */
     bool is_distrusted;       /* our catalog turned out to be old: until it is reconciled */
     bool merge_ranges;        /* this reconcile takes the ledger's ranges */
     struct eng_unseen *unseen;
     size_t unseen_count;
-    struct eng_hot *hot;
+    struct ps_list hot; /* chains that leaves have open, the earliest end first: eng_hot.h */
+    struct ps_map *hot_by_bp;
     size_t hot_count;
 };
 
@@ -184,6 +202,14 @@ struct engine {
     enum ps_status fault_status;
     struct ps_error fault;
     struct ps_list agents;
+    struct ps_map *agents_by_name;
+    uint32_t online_leaves;
+    struct ps_list seen;    /* online agents, the longest silent first */
+    struct ps_list leases;  /* of all agents, the earliest end first */
+    struct ps_list stirred; /* parked agents to look at before this turn ends */
+    struct ps_list hungry;  /* parked agents that want batches */
+    struct ps_heap parked;  /* the other parked ones, by when there is something to say */
+    bool tell_all;          /* every parked agent is to be looked at in this turn */
     struct ps_list pipelines;
     struct ps_list tasks;
     struct ps_list waits;
@@ -192,7 +218,6 @@ struct engine {
     struct ps_map *batches; /* by id: open and quarantined ones */
     bool said_behind;
     struct cat_stamp behind; /* the highest that an agent had seen and we had not; 0: none */
-    uint32_t online_leaves;  /* of this turn's grants */
 };
 
 /* True when status is PS_OK; else the first failure is kept. err is engine->fault. */

@@ -15,6 +15,7 @@ eng_sync_reply(struct eng_agent *agent)
         agent->answer = ENG_NEW(Penstock__SyncReply, PENSTOCK__SYNC_REPLY__INIT);
         agent->answer->answer = PENSTOCK__ANSWER__ANSWER_OK;
         agent->answer_bytes = 0;
+        eng_sync_stir(agent);
     }
     return agent->answer;
 }
@@ -194,30 +195,63 @@ add_resends(struct engine *engine, struct eng_agent *agent)
     }
 }
 
+/* Who may have something to hear: those that have just come, those whose time is up, and all when
+ * there is a task that nobody has or a pipeline has just been stopped. */
+static void
+stir(struct engine *engine)
+{
+    struct ps_heap_node *first = NULL;
+    while ((first = ps_heap_first(&engine->parked)) != NULL && first->key <= engine->now_ms) {
+        eng_sync_stir(PS_CONTAINER(first, struct eng_agent, wake));
+    }
+    if (!engine->tell_all && !eng_task_any_free(engine)) {
+        return;
+    }
+    engine->tell_all = false;
+    PS_LIST_FOR (at, &engine->agents) {
+        struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
+        if (agent->parked && ps_heap_has(&agent->wake)) {
+            eng_sync_stir(agent);
+        }
+    }
+}
+
+/* Answers, or goes back to sleep. */
+static void
+settle(struct engine *engine, struct eng_agent *agent)
+{
+    if (engine->now_ms >= agent->parked_until_ms) {
+        (void)eng_sync_reply(agent);
+    }
+    add_cancels(engine, agent);
+    if (agent->answer != NULL) {
+        eng_sync_leave(agent);
+        eng_out_reply(engine, &agent->parked_request, MSG_SYNC_REPLY, &agent->answer->base);
+        agent->answer = NULL;
+        return;
+    }
+    int64_t wake_ms = agent->parked_until_ms;
+    for (size_t i = 0; i < agent->cancel_count; i++) {
+        int64_t again_ms = agent->cancels[i].told_ms + ENG_CANCEL_AGAIN_MS;
+        wake_ms = again_ms < wake_ms ? again_ms : wake_ms;
+    }
+    ps_list_remove(&agent->stir_link);
+    ps_heap_put(&engine->parked, &agent->wake, wake_ms);
+}
+
 void
 eng_sync_answer_all(struct engine *engine)
 {
-    PS_LIST_FOR (at, &engine->agents) {
-        struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
-        if (agent->parked) {
-            add_resends(engine, agent);
-            eng_task_add_orders(engine, agent);
-        }
+    stir(engine);
+    PS_LIST_FOR (at, &engine->stirred) {
+        struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, stir_link);
+        add_resends(engine, agent);
+        eng_task_add_orders(engine, agent);
     }
     eng_grant_all(engine);
-    PS_LIST_FOR (at, &engine->agents) {
-        struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
-        if (!agent->parked) {
-            continue;
-        }
-        if (engine->now_ms >= agent->parked_until_ms) {
-            (void)eng_sync_reply(agent);
-        }
-        add_cancels(engine, agent);
-        if (agent->answer != NULL) {
-            agent->parked = false;
-            eng_out_reply(engine, &agent->parked_request, MSG_SYNC_REPLY, &agent->answer->base);
-            agent->answer = NULL;
-        }
+    /* One more look at an agent may come of it, never another agent. */
+    for (struct ps_list *at = NULL; !ps_list_empty(&engine->stirred);) {
+        at = engine->stirred.next;
+        settle(engine, PS_CONTAINER(at, struct eng_agent, stir_link));
     }
 }

@@ -4,6 +4,7 @@
 #include <jansson.h>
 
 #include "common/alloc.h"
+#include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_people.h"
 #include "coordinator/engine/eng_report.h"
@@ -119,7 +120,7 @@ raise_generation(struct engine *engine, struct eng_pipeline *p, const char *path
     p->row.batches_loaded = p->row.retries = p->row.slowest_ms = 0;
     p->row.counts = (struct cat_counts){0};
     eng_set_span(&p->row.slowest_object, ps_span(NULL, 0));
-    p->hot_count = 0;
+    eng_hot_forget_all(p);
     eng_event(engine, p, "pipeline.generation_raised", p->row.name, "generation %llu: %s changed",
               (unsigned long long)p->row.generation, path);
 }

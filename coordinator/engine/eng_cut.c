@@ -2,7 +2,7 @@
 #include "coordinator/engine/eng_cut.h"
 
 #include "common/alloc.h"
-#include "coordinator/engine/eng_grant.h"
+#include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/plan/cut.h"
@@ -24,14 +24,8 @@ struct choice {
 static bool
 is_hot_elsewhere(const struct choice *choice, uint64_t bp_id)
 {
-    const struct eng_pipeline *p = choice->pipeline;
-    for (size_t i = 0; i < p->hot_count; i++) {
-        const struct eng_hot *hot = &p->hot[i];
-        if (hot->bp_id == bp_id && hot->until_ms > choice->engine->now_ms) {
-            return hot->agent != choice->agent || hot->leaf != choice->leaf;
-        }
-    }
-    return false;
+    const struct eng_hot *hot = eng_hot_find(choice->pipeline, bp_id);
+    return hot != NULL && (hot->agent != choice->agent || hot->leaf != choice->leaf);
 }
 
 static bool
@@ -64,10 +58,14 @@ static void
 offer_hot(struct choice *choice)
 {
     struct eng_pipeline *p = choice->pipeline;
-    for (size_t i = 0; i < p->hot_count && choice->count == 0; i++) {
+    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&choice->agent->hot) {
+        const struct eng_hot *hot = PS_CONTAINER(at, struct eng_hot, agent_link);
         struct eng_object object;
-        if (p->hot[i].agent != choice->agent || p->hot[i].leaf != choice->leaf ||
-            !eng_store_get_object(choice->engine, p, p->hot[i].bp_id, &object)) {
+        if (choice->count > 0) {
+            return;
+        }
+        if (hot->pipeline != p || hot->leaf != choice->leaf ||
+            !eng_store_get_object(choice->engine, p, hot->bp_id, &object)) {
             continue;
         }
         if (object.state == OBJECT_PENDING && object.row.generation == p->row.generation) {
@@ -98,7 +96,7 @@ freeze(struct choice *choice)
                                        .from = object->row.offset,
                                        .target_bytes = choice->cut.batch_bytes};
         (void)eng_store_move_object(engine, p, object, OBJECT_ON_CUT);
-        eng_grant_forget_hot(p, object->row.id);
+        eng_hot_forget(p, object->row.id);
         object->row.has_batch = true;
         object->row.batch = row.id;
         eng_store_save_object(engine, object);

@@ -4,6 +4,7 @@
 #include "common/alloc.h"
 #include "coordinator/engine/eng_cut.h"
 #include "coordinator/engine/eng_hello.h"
+#include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_sync.h"
@@ -62,63 +63,19 @@ eng_grant_sees(struct engine *engine, struct eng_pipeline *p, const struct eng_a
     return true;
 }
 
-/* ---- chains and their leaves */
+/* ---- an agent is no longer */
 void
-eng_grant_note_hot(struct engine *engine, struct eng_pipeline *p, uint64_t bp_id,
-                   struct eng_agent *agent, uint32_t leaf)
+eng_grant_forget(struct engine *engine, struct eng_agent *agent)
 {
-    struct eng_hot hot = {
-        .bp_id = bp_id, .agent = agent, .leaf = leaf, .until_ms = engine->now_ms + ENG_HOT_MS};
-    for (size_t i = 0; i < p->hot_count; i++) {
-        if (p->hot[i].bp_id == bp_id || p->hot[i].until_ms <= engine->now_ms) {
-            p->hot[i--] = p->hot[--p->hot_count];
-        }
-    }
-    ENG_PUSH(p->hot, p->hot_count, hot);
-}
-
-void
-eng_grant_forget(struct engine *engine, const struct eng_agent *agent)
-{
+    eng_hot_forget_agent(agent);
     PS_LIST_FOR (at, &engine->pipelines) {
         struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
-        for (size_t i = 0; i < p->hot_count; i++) {
-            if (p->hot[i].agent == agent) {
-                p->hot[i--] = p->hot[--p->hot_count];
-            }
-        }
         for (size_t i = 0; i < p->unseen_count; i++) {
             if (p->unseen[i].agent == agent) {
                 p->unseen[i--] = p->unseen[--p->unseen_count];
             }
         }
     }
-}
-
-void
-eng_grant_forget_hot(struct eng_pipeline *p, uint64_t bp_id)
-{
-    for (size_t i = 0; i < p->hot_count; i++) {
-        if (p->hot[i].bp_id == bp_id) {
-            p->hot[i--] = p->hot[--p->hot_count];
-        }
-    }
-}
-
-/* Chains that this leaf has open, and those that others have: all of them pending. */
-static size_t
-count_hot(const struct engine *engine, const struct eng_pipeline *p, const struct eng_agent *agent,
-          uint32_t leaf, size_t *out_elsewhere)
-{
-    size_t here = 0;
-    *out_elsewhere = 0;
-    for (size_t i = 0; i < p->hot_count; i++) {
-        bool own = p->hot[i].agent == agent && p->hot[i].leaf == leaf;
-        bool fresh = p->hot[i].until_ms > engine->now_ms;
-        here += own && fresh ? 1 : 0;
-        *out_elsewhere += !own && fresh ? 1 : 0;
-    }
-    return here;
 }
 
 /* ---- may it be granted at all? */
@@ -138,18 +95,6 @@ eng_grant_held_back(const struct eng_pipeline *p)
 }
 
 /* ---- one place */
-static bool
-leaf_has(const struct eng_agent *agent, uint32_t leaf, const struct eng_pipeline *p)
-{
-    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&agent->leases) {
-        const struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, lease_link);
-        if (b->pipeline == p && b->row.leaf == leaf) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void
 grant(struct engine *engine, struct eng_agent *agent, uint32_t leaf, struct eng_batch *b)
 {
@@ -157,7 +102,6 @@ grant(struct engine *engine, struct eng_agent *agent, uint32_t leaf, struct eng_
     b->row.epoch++;
     b->retry_mono_ms = 0;
     b->row.retry_ms = 0;
-    b->pipeline->at_work += leaf_has(agent, leaf, b->pipeline) ? 0 : 1;
     if (b->state == BATCH_CANCELLING) {
         eng_store_lease(engine, b, agent, leaf);
         eng_store_save_batch(engine, b);
@@ -169,41 +113,48 @@ grant(struct engine *engine, struct eng_agent *agent, uint32_t leaf, struct eng_
     eng_sync_add_grant(engine, agent, b);
 }
 
-/* The next one that is due: NULL when there is none. */
 static struct eng_batch *
-find_due(const struct engine *engine, struct eng_pipeline *p, bool tombstones)
+first_due(const struct engine *engine, const struct ps_heap *heap)
 {
-    if ((tombstones ? p->cancelling : p->pending + p->waiting) == 0) {
-        return NULL;
+    struct ps_heap_node *first = ps_heap_first(heap);
+    return first == NULL || first->key > engine->now_ms
+               ? NULL
+               : PS_CONTAINER(first, struct eng_batch, due);
+}
+
+/* What failed before what was given back: it is older. NULL: nothing is to be had but new ones. */
+static struct eng_batch *
+find_due(const struct engine *engine, const struct eng_pipeline *p)
+{
+    struct eng_batch *b = first_due(engine, &p->retries);
+    if (b == NULL && !ps_list_empty(&p->idle)) {
+        b = PS_CONTAINER(p->idle.next, struct eng_batch, idle_link);
     }
-    PS_LIST_FOR (at, &p->batches) {
-        struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, link);
-        bool kind = tombstones ? b->state == BATCH_CANCELLING
-                               : b->state == BATCH_PENDING || b->state == BATCH_WAITING;
-        if (kind && b->holder == NULL && b->retry_mono_ms <= engine->now_ms) {
-            return b;
-        }
-    }
-    return NULL;
+    return b;
+}
+
+static bool
+is_grantable(const struct eng_pipeline *p)
+{
+    return p->state == PIPELINE_RUNNING && !eng_grant_held_back(p) && !eng_grant_over_tolerance(p);
 }
 
 static struct sched_pipeline
 view(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, uint32_t leaf)
 {
     struct sched_pipeline out = {0};
-    out.grantable = p->state == PIPELINE_RUNNING && !eng_grant_held_back(p) &&
-                    !eng_grant_over_tolerance(p) && eng_grant_sees(engine, p, agent);
+    out.grantable = is_grantable(p) && eng_grant_sees(engine, p, agent);
     if (!out.grantable) {
         return out;
     }
-    size_t elsewhere = 0;
-    out.hot = count_hot(engine, p, agent, leaf, &elsewhere) > 0;
-    bool may_cut =
-        p->row.objects_pending > elsewhere && sched_may_cut(p->waiting, engine->online_leaves);
-    out.has_work = may_cut || find_due(engine, p, false) != NULL;
+    size_t hot_here = eng_hot_count(p, agent, leaf);
+    out.hot = hot_here > 0;
+    bool may_cut = p->row.objects_pending > p->hot_count - hot_here &&
+                   sched_may_cut(p->waiting, engine->online_leaves);
+    out.has_work = may_cut || find_due(engine, p) != NULL;
     out.max_leaves = p->limits.max_leaves;
     out.leaves = p->at_work;
-    out.leaf_has_it = out.has_work && out.max_leaves > 0 && leaf_has(agent, leaf, p);
+    out.leaf_has_it = out.has_work && out.max_leaves > 0 && eng_store_leaf_has(agent, leaf, p);
     out.leases = p->leased;
     return out;
 }
@@ -213,10 +164,8 @@ grant_tombstone(struct engine *engine, struct eng_agent *agent, uint32_t leaf)
 {
     PS_LIST_FOR (at, &engine->pipelines) {
         struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
-        struct eng_batch *b = p->cancelling > 0 && eng_grant_sees(engine, p, agent)
-                                  ? find_due(engine, p, true)
-                                  : NULL;
-        if (b != NULL) {
+        struct eng_batch *b = first_due(engine, &p->tombs);
+        if (b != NULL && eng_grant_sees(engine, p, agent)) {
             grant(engine, agent, leaf, b);
             return true;
         }
@@ -242,7 +191,7 @@ grant_one(struct engine *engine, struct eng_agent *agent, uint32_t leaf)
     }
     for (size_t best; (best = sched_pick(views, count)) < count;) {
         struct eng_pipeline *p = pipelines[best];
-        struct eng_batch *b = find_due(engine, p, false);
+        struct eng_batch *b = find_due(engine, p);
         if (b == NULL && sched_may_cut(p->waiting, engine->online_leaves)) {
             b = eng_cut(engine, p, agent, leaf);
         }
@@ -255,45 +204,66 @@ grant_one(struct engine *engine, struct eng_agent *agent, uint32_t leaf)
     return false;
 }
 
-/* Counted once a turn; grant keeps it. */
-static void
-count_leaves(struct engine *engine)
+/* True when any leaf that sees it could have something, and not only one that has a chain open or
+ * works for the pipeline already: those come by themselves, with a Sync of their own. */
+static bool
+is_for_all(const struct engine *engine, const struct eng_pipeline *p)
 {
-    engine->online_leaves = eng_hello_online_leaves(engine);
-    PS_LIST_FOR (at, &engine->pipelines) {
-        PS_CONTAINER(at, struct eng_pipeline, link)->at_work = 0;
+    if (first_due(engine, &p->tombs) != NULL) {
+        return true;
     }
-    PS_LIST_FOR (at, &engine->agents) {
-        struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
-        PS_LIST_FOR (lease, &agent->leases) {
-            const struct eng_batch *b = PS_CONTAINER(lease, struct eng_batch, lease_link);
-            bool first = true;
-            for (struct ps_list *before = lease->prev; first && before != &agent->leases;
-                 before = before->prev) {
-                const struct eng_batch *other = PS_CONTAINER(before, struct eng_batch, lease_link);
-                first = other->pipeline != b->pipeline || other->row.leaf != b->row.leaf;
-            }
-            b->pipeline->at_work += first ? 1 : 0;
-        }
+    bool full = p->limits.max_leaves != 0 && p->at_work >= p->limits.max_leaves;
+    if (full || !is_grantable(p)) {
+        return false;
     }
+    bool may_cut =
+        p->row.objects_pending > p->hot_count && sched_may_cut(p->waiting, engine->online_leaves);
+    return may_cut || find_due(engine, p) != NULL;
 }
 
+static bool
+any_for_all(const struct engine *engine)
+{
+    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&engine->pipelines) {
+        if (is_for_all(engine, PS_CONTAINER(at, struct eng_pipeline, link))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One batch for each leaf that wants one; false when none got any. */
+static bool
+serve(struct engine *engine, struct eng_agent *agent)
+{
+    bool any = false;
+    for (size_t i = 0; i < agent->sync->n_wants; i++) {
+        if (agent->wants[i] > 0 && eng_sync_has_room(agent) &&
+            grant_one(engine, agent, agent->sync->wants[i]->leaf)) {
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* In rounds: nobody gets a second batch while another waits for its first. Those that have just
+ * come are always asked; the others, who were refused before, only while there is something that
+ * they could have. */
 void
 eng_grant_all(struct engine *engine)
 {
-    count_leaves(engine);
     for (bool any = true; any && engine->fault_status == PS_OK;) {
+        bool for_all = any_for_all(engine);
+        struct ps_list *from = for_all ? &engine->hungry : &engine->stirred;
         any = false;
-        PS_LIST_FOR (at, &engine->agents) {
-            struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
-            if (!agent->parked || agent->draining) {
-                continue;
+        PS_LIST_FOR (at, from) {
+            struct eng_agent *agent = for_all ? PS_CONTAINER(at, struct eng_agent, hungry_link)
+                                              : PS_CONTAINER(at, struct eng_agent, stir_link);
+            if (!agent->draining && serve(engine, agent)) {
+                any = true;
             }
-            for (size_t i = 0; i < agent->sync->n_wants; i++) {
-                if (agent->wants[i] > 0 && eng_sync_has_room(agent) &&
-                    grant_one(engine, agent, agent->sync->wants[i]->leaf)) {
-                    any = true;
-                }
+            if (for_all && !any_for_all(engine)) {
+                break;
             }
         }
     }

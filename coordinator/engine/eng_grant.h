@@ -5,7 +5,7 @@
 
 #include "coordinator/engine/eng.h"
 
-/* Gives every parked agent what it wants, one batch a leaf and round. */
+/* Gives parked agents what they want, one batch a leaf and round. */
 void eng_grant_all(struct engine *engine);
 /* One wanted batch of this leaf is taken; false when it wants none. */
 bool eng_grant_take_want(struct eng_agent *agent, uint32_t leaf);
@@ -14,13 +14,8 @@ void eng_grant_unseen(struct engine *engine, struct eng_pipeline *pipeline, stru
                       const char *text);
 bool eng_grant_sees(struct engine *engine, struct eng_pipeline *pipeline,
                     const struct eng_agent *agent);
-/* The leaf has this chain's stream open. */
-void eng_grant_note_hot(struct engine *engine, struct eng_pipeline *pipeline, uint64_t bp_id,
-                        struct eng_agent *agent, uint32_t leaf);
-/* The chain is in a batch again. */
-void eng_grant_forget_hot(struct eng_pipeline *pipeline, uint64_t bp_id);
 /* The agent is no longer: forgets what points to it. */
-void eng_grant_forget(struct engine *engine, const struct eng_agent *agent);
+void eng_grant_forget(struct engine *engine, struct eng_agent *agent);
 /* True when errors.tolerance is exceeded by what is committed. */
 bool eng_grant_over_tolerance(const struct eng_pipeline *pipeline);
 /* True when on_failure: stop holds back all new grants. */

@@ -3,6 +3,7 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
+#include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_sync.h"
@@ -13,31 +14,49 @@ enum { PROTOCOL = 1, NAME_MOST_BYTES = 200, LEAVES_MOST = 1024, HOST_TOKEN_MOST_
 struct eng_agent *
 eng_hello_find(struct engine *engine, const char *name)
 {
-    PS_LIST_FOR (at, &engine->agents) {
-        struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
-        if (strcmp(agent->name, name) == 0) {
-            return agent;
-        }
-    }
-    return NULL;
+    return ps_map_find(engine->agents_by_name, ps_span_str(name));
 }
 
 struct eng_agent *
 eng_hello_add(struct engine *engine, const char *name)
 {
     struct eng_agent *agent = ps_xcalloc(1, sizeof *agent);
+    agent->engine = engine;
+    agent->state = ENG_AGENT_GONE;
     ps_list_init(&agent->leases);
+    ps_list_init(&agent->hot);
+    ps_list_init(&agent->seen_link);
+    ps_list_init(&agent->stir_link);
+    ps_list_init(&agent->hungry_link);
+    ps_heap_node_init(&agent->wake);
     agent->name = ps_xstrdup(name);
     agent->version = ps_xstrdup("");
     agent->seen_mono_ms = engine->now_ms;
     ps_list_push_back(&engine->agents, &agent->link);
+    (void)ps_map_put(engine->agents_by_name, ps_span_str(agent->name), agent);
     return agent;
+}
+
+void
+eng_hello_set_state(struct engine *engine, struct eng_agent *agent, enum eng_agent_state state,
+                    uint32_t leaves)
+{
+    engine->online_leaves -= agent->state == ENG_AGENT_ONLINE ? agent->leaves : 0;
+    agent->state = state;
+    agent->leaves = leaves;
+    engine->online_leaves += agent->state == ENG_AGENT_ONLINE ? agent->leaves : 0;
+    ps_list_remove(&agent->seen_link);
+    if (state == ENG_AGENT_ONLINE) {
+        agent->seen_mono_ms = engine->now_ms;
+        ps_list_push_back(&engine->seen, &agent->seen_link);
+    }
 }
 
 void
 eng_hello_free(struct eng_agent *agent)
 {
     ps_list_remove(&agent->link);
+    ps_list_remove(&agent->seen_link);
     if (agent->sync != NULL) {
         msg_free(&agent->sync->base);
     }
@@ -45,6 +64,8 @@ eng_hello_free(struct eng_agent *agent)
         msg_free(&agent->answer->base);
     }
     eng_set_span(&agent->host_token, ps_span(NULL, 0));
+    eng_hot_forget_agent(agent);
+    ps_free(agent->places);
     ps_free(agent->cancels);
     ps_free(agent->wants);
     ps_free(agent->version);
@@ -64,17 +85,6 @@ eng_hello_save(struct engine *engine, struct eng_agent *agent)
                             .host_token = agent->host_token,
                             .hello_ms = agent->hello_ms};
     ENG_TRY(engine, cat_agent_save, &row);
-}
-
-uint32_t
-eng_hello_online_leaves(const struct engine *engine)
-{
-    uint32_t leaves = 0;
-    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&engine->agents) {
-        const struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
-        leaves += agent->state == ENG_AGENT_ONLINE ? agent->leaves : 0;
-    }
-    return leaves;
 }
 
 void
@@ -162,10 +172,10 @@ eng_hello_who(struct engine *engine, const Penstock__Origin *origin, struct eng_
         return was_here(agent, incarnation) ? ENG_WHO_STALE : ENG_WHO_UNKNOWN;
     }
     look_at_seen(engine, origin);
-    agent->seen_mono_ms = engine->now_ms;
     agent->seen_wall_ms = engine->wall_ms;
-    if (agent->state == ENG_AGENT_GONE) {
-        agent->state = ENG_AGENT_ONLINE;
+    bool was_gone = agent->state == ENG_AGENT_GONE;
+    eng_hello_set_state(engine, agent, ENG_AGENT_ONLINE, agent->leaves);
+    if (was_gone) {
         eng_hello_save(engine, agent);
         eng_event(engine, NULL, "agent.online", agent->name, "heard of again");
     }
@@ -233,11 +243,10 @@ begin_life(struct engine *engine, struct eng_agent *agent, const Penstock__Hello
     agent->incarnation = incarnation;
     ps_free(agent->version);
     agent->version = ps_xstrdup(hello->version);
-    agent->leaves = hello->leaves;
     agent->pid = hello->has_pid ? hello->pid : 0;
     eng_set_span(&agent->host_token, eng_span(hello->host_token));
     agent->hello_ms = engine->wall_ms;
-    agent->state = ENG_AGENT_ONLINE;
+    eng_hello_set_state(engine, agent, ENG_AGENT_ONLINE, hello->leaves);
     eng_hello_save(engine, agent);
     eng_event(engine, NULL, "agent.online", agent->name, "version %s, %u leaves", agent->version,
               agent->leaves);

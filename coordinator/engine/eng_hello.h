@@ -20,6 +20,8 @@ void eng_hello_save(struct engine *engine, struct eng_agent *agent);
 /* Its work goes back: not an attempt. */
 void eng_hello_end_life(struct engine *engine, struct eng_agent *agent);
 void eng_hello_free(struct eng_agent *agent);
-uint32_t eng_hello_online_leaves(const struct engine *engine);
+/* Keeps engine->online_leaves; online: it is heard of now. */
+void eng_hello_set_state(struct engine *engine, struct eng_agent *agent, enum eng_agent_state state,
+                         uint32_t leaves);
 
 #endif

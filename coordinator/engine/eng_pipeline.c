@@ -101,7 +101,7 @@ has_older_batches(const struct eng_pipeline *p)
 static void
 step_preparing(struct engine *engine, struct eng_pipeline *p)
 {
-    if (eng_hello_online_leaves(engine) == 0) {
+    if (engine->online_leaves == 0) {
         eng_store_say(p, "waits for an agent");
     } else if (p->row.reason != NULL && strcmp(p->row.reason, "waits for an agent") == 0) {
         eng_store_say(p, NULL);
@@ -145,7 +145,7 @@ step_running(struct engine *engine, struct eng_pipeline *p)
     }
     if (p->leased > 0 && p->row.reason != NULL) {
         eng_store_say(p, NULL);
-    } else if (p->leased == 0 && eng_hello_online_leaves(engine) == 0) {
+    } else if (p->leased == 0 && engine->online_leaves == 0) {
         eng_store_say(p, "waits for an agent");
     }
 }

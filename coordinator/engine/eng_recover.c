@@ -13,10 +13,11 @@ take_agent(void *ctx, const struct cat_agent *row)
     struct engine *engine = ctx;
     struct eng_agent *agent = eng_hello_add(engine, row->name);
     agent->incarnation = row->incarnation;
-    agent->state = strcmp(row->state, "online") == 0 ? ENG_AGENT_ONLINE : ENG_AGENT_GONE;
+    eng_hello_set_state(engine, agent,
+                        strcmp(row->state, "online") == 0 ? ENG_AGENT_ONLINE : ENG_AGENT_GONE,
+                        row->leaves);
     ps_free(agent->version);
     agent->version = ps_xstrdup(row->version);
-    agent->leaves = row->leaves;
     agent->pid = row->pid;
     eng_set_span(&agent->host_token, row->host_token);
     agent->hello_ms = row->hello_ms;

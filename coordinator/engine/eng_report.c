@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
+#include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_task.h"
@@ -134,7 +135,7 @@ settle_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Done *
     bool chain = is_current && b->row.ranges == 1 && done->n_ends == 1 && !done->ends[0]->eof;
     struct eng_agent *agent = b->row.agent == NULL ? NULL : eng_hello_find(engine, b->row.agent);
     if (chain && agent != NULL && agent->state == ENG_AGENT_ONLINE) {
-        eng_grant_note_hot(engine, p, b->ranges[0].bp_id, agent, b->row.leaf);
+        eng_hot_note(engine, p, b->ranges[0].bp_id, agent, b->row.leaf);
     }
     (void)eng_store_move_batch(engine, &b, BATCH_ON_DONE);
 }
@@ -237,7 +238,7 @@ wait_for_retry(struct engine *engine, struct eng_batch *b)
 {
     int64_t wait_ms =
         sched_backoff_ms(b->row.attempts == 0 ? 1 : b->row.attempts, eng_random(engine));
-    b->retry_mono_ms = engine->now_ms + wait_ms;
+    eng_store_set_retry(b, engine->now_ms + wait_ms);
     b->row.retry_ms = engine->wall_ms + wait_ms;
     b->pipeline->row.retries++;
     b->pipeline->dirty = true;
@@ -411,10 +412,11 @@ eng_report_reset(struct engine *engine, struct eng_pipeline *p)
             }
             b->row.attempts = b->row.killed = 0;
             eng_set_text(&b->row.killers, NULL);
-            b->retry_mono_ms = b->row.retry_ms = 0;
+            eng_store_set_retry(b, 0);
+            b->row.retry_ms = 0;
             (void)eng_store_move_batch(engine, &b, BATCH_ON_RESET);
         } else if (b->state == BATCH_CANCELLING) {
-            b->retry_mono_ms = 0;
+            eng_store_set_retry(b, 0);
         }
     }
     eng_discover_reset(engine, p);
@@ -427,7 +429,7 @@ eng_report_drop_open(struct engine *engine, struct eng_pipeline *p)
         struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, link);
         eng_set_text(&b->row.reason, "the pipeline has a newer generation");
         if (b->state != BATCH_CANCELLING) {
-            b->retry_mono_ms = 0;
+            eng_store_set_retry(b, 0);
             (void)eng_store_move_batch(engine, &b, BATCH_ON_CANCEL);
         }
         /* What was granted may still be committed by somebody: its tombstone has to be written. */

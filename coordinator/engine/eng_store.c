@@ -4,6 +4,8 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/log.h"
+#include "coordinator/engine/eng_hot.h"
+#include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_task.h"
 
 /* ---- pipelines */
@@ -13,6 +15,9 @@ eng_store_add_pipeline(struct engine *engine, const struct cat_pipeline *row, st
     struct eng_pipeline *p = ps_xcalloc(1, sizeof *p);
     ps_list_init(&p->link);
     ps_list_init(&p->batches);
+    ps_list_init(&p->idle);
+    ps_list_init(&p->hot);
+    p->hot_by_bp = ps_map_new();
     p->row = *row;
     p->row.name = ps_xstrdup(row->name);
     p->row.reason = ps_xstrdup(row->reason);
@@ -55,12 +60,47 @@ eng_store_set_spec(struct eng_pipeline *p, struct spec *own_spec)
     };
 }
 
+/* ---- where a batch that nobody has waits for its grant */
+static void
+leave_place(struct eng_batch *batch)
+{
+    ps_list_remove(&batch->idle_link);
+    /* In one of the two at most. */
+    bool is_tomb = batch->due_is_tomb;
+    ps_heap_remove(is_tomb ? &batch->pipeline->tombs : &batch->pipeline->retries, &batch->due);
+}
+
+static void
+take_place(struct eng_batch *batch)
+{
+    struct eng_pipeline *p = batch->pipeline;
+    leave_place(batch);
+    if (batch->holder != NULL) {
+        return;
+    }
+    if (batch->state == BATCH_PENDING) {
+        ps_list_push_back(&p->idle, &batch->idle_link);
+    } else if (batch->state == BATCH_WAITING || batch->state == BATCH_CANCELLING) {
+        batch->due_is_tomb = batch->state == BATCH_CANCELLING;
+        ps_heap_put(batch->due_is_tomb ? &p->tombs : &p->retries, &batch->due,
+                    batch->retry_mono_ms);
+    }
+}
+
+void
+eng_store_set_retry(struct eng_batch *batch, int64_t retry_mono_ms)
+{
+    batch->retry_mono_ms = retry_mono_ms;
+    take_place(batch);
+}
+
 static void
 free_batch(struct engine *engine, struct eng_batch *batch)
 {
     (void)ps_map_take(engine->batches, ps_span(batch->row.id.id.b, PS_ID_BYTES));
     eng_store_unlease(batch);
     ps_list_remove(&batch->link);
+    leave_place(batch);
     eng_set_text(&batch->row.agent, NULL);
     eng_set_text(&batch->row.killers, NULL);
     eng_set_text(&batch->row.code, NULL);
@@ -89,7 +129,10 @@ eng_store_drop_pipeline(struct engine *engine, struct eng_pipeline *p)
     eng_set_span(&p->row.slowest_object, ps_span(NULL, 0));
     spec_unref(p->spec);
     ps_free(p->unseen);
-    ps_free(p->hot);
+    eng_hot_forget_all(p);
+    ps_map_free(p->hot_by_bp);
+    ps_heap_fini(&p->retries);
+    ps_heap_fini(&p->tombs);
     ps_free(p);
 }
 
@@ -138,6 +181,7 @@ eng_store_move_pipeline(struct engine *engine, struct eng_pipeline *p, enum pipe
     p->dirty = true;
     if (is_over(p->state) || p->state == PIPELINE_STOPPING) {
         eng_task_end_all(engine, p);
+        engine->tell_all = true; /* leases may be to give up */
     }
     char kind[64];
     snprintf(kind, sizeof kind, "pipeline.%s", p->row.state);
@@ -197,6 +241,9 @@ eng_store_add_batch(struct engine *engine, struct eng_pipeline *p, const struct 
     struct eng_batch *batch = ps_xcalloc(1, sizeof *batch);
     ps_list_init(&batch->link);
     ps_list_init(&batch->lease_link);
+    ps_list_init(&batch->until_link);
+    ps_list_init(&batch->idle_link);
+    ps_heap_node_init(&batch->due);
     batch->pipeline = p;
     batch->row = *row;
     batch->row.agent = ps_xstrdup(row->agent);
@@ -215,6 +262,7 @@ eng_store_add_batch(struct engine *engine, struct eng_pipeline *p, const struct 
     batch->row.state = states_batch_name(batch->state);
     ps_list_push_back(&p->batches, &batch->link);
     (void)ps_map_put(engine->batches, ps_span(batch->row.id.id.b, PS_ID_BYTES), batch);
+    take_place(batch);
     return batch;
 }
 
@@ -240,6 +288,7 @@ eng_store_move_batch(struct engine *engine, struct eng_batch **slot, enum batch_
     if (batch->state != BATCH_LEASED) {
         eng_store_unlease(batch);
     }
+    take_place(batch);
     bool final = batch->state == BATCH_LOADED || batch->state == BATCH_CANCELLED;
     if (final) {
         batch->row.ended_ms = engine->wall_ms;
@@ -260,6 +309,59 @@ eng_store_move_batch(struct engine *engine, struct eng_batch **slot, enum batch_
     return true;
 }
 
+/* ---- leases */
+static struct eng_place *
+find_place(const struct eng_agent *agent, const struct eng_pipeline *p, uint32_t leaf)
+{
+    for (size_t i = 0; i < agent->place_count; i++) {
+        if (agent->places[i].leaf == leaf && agent->places[i].pipeline == p) {
+            return &agent->places[i];
+        }
+    }
+    return NULL;
+}
+
+bool
+eng_store_leaf_has(const struct eng_agent *agent, uint32_t leaf, const struct eng_pipeline *p)
+{
+    return find_place(agent, p, leaf) != NULL;
+}
+
+static void
+enter_leaf(struct eng_agent *agent, struct eng_pipeline *p, uint32_t leaf)
+{
+    struct eng_place *place = find_place(agent, p, leaf);
+    if (place == NULL) {
+        struct eng_place fresh = {.pipeline = p, .leaf = leaf};
+        ENG_PUSH(agent->places, agent->place_count, fresh);
+        place = &agent->places[agent->place_count - 1];
+        p->at_work++;
+    }
+    place->leases++;
+    p->leased++;
+}
+
+static void
+leave_leaf(struct eng_agent *agent, struct eng_pipeline *p, uint32_t leaf)
+{
+    struct eng_place *place = find_place(agent, p, leaf);
+    PS_ASSERT(place != NULL && p->leased > 0);
+    p->leased--;
+    if (--place->leases == 0) {
+        *place = agent->places[--agent->place_count];
+        p->at_work--;
+    }
+}
+
+void
+eng_store_renew(struct engine *engine, struct eng_batch *batch)
+{
+    batch->lease_until_ms = engine->now_ms + engine->config.lease_ms;
+    /* All last equally long: the newest ends last. */
+    ps_list_remove(&batch->until_link);
+    ps_list_push_back(&engine->leases, &batch->until_link);
+}
+
 void
 eng_store_lease(struct engine *engine, struct eng_batch *batch, struct eng_agent *agent,
                 uint32_t leaf)
@@ -270,21 +372,23 @@ eng_store_lease(struct engine *engine, struct eng_batch *batch, struct eng_agent
     batch->row.leaf = leaf;
     batch->row.incarnation = agent->incarnation;
     eng_set_text(&batch->row.agent, agent->name);
-    batch->lease_until_ms = engine->now_ms + engine->config.lease_ms;
     batch->listed_seq = agent->sync_seq;
     batch->resend = false;
     ps_list_push_back(&agent->leases, &batch->lease_link);
-    batch->pipeline->leased++;
+    eng_store_renew(engine, batch);
+    enter_leaf(agent, batch->pipeline, leaf);
+    take_place(batch);
 }
 
 void
 eng_store_unlease(struct eng_batch *batch)
 {
     if (batch->holder != NULL) {
-        PS_ASSERT(batch->pipeline->leased > 0);
-        batch->pipeline->leased--;
+        leave_leaf(batch->holder, batch->pipeline, batch->row.leaf);
         ps_list_remove(&batch->lease_link);
+        ps_list_remove(&batch->until_link);
         batch->holder = NULL;
+        take_place(batch);
     }
     batch->row.leased = false;
     batch->resend = false;

@@ -35,6 +35,13 @@ bool eng_store_move_batch(struct engine *engine, struct eng_batch **batch, enum 
 void eng_store_lease(struct engine *engine, struct eng_batch *batch, struct eng_agent *agent,
                      uint32_t leaf);
 void eng_store_unlease(struct eng_batch *batch);
+/* True when it holds a batch of the pipeline. */
+bool eng_store_leaf_has(const struct eng_agent *agent, uint32_t leaf,
+                        const struct eng_pipeline *pipeline);
+/* The lease begins anew. */
+void eng_store_renew(struct engine *engine, struct eng_batch *batch);
+/* WAITING and CANCELLING ones are not granted before; mono. */
+void eng_store_set_retry(struct eng_batch *batch, int64_t retry_mono_ms);
 void eng_store_save_batch(struct engine *engine, struct eng_batch *batch);
 /* Is it settled? *out_epoch is its latest epoch. Looks into the catalog. */
 bool eng_store_find_settled(struct engine *engine, struct ps_span id, uint64_t *out_epoch);

@@ -22,8 +22,26 @@ void
 eng_sync_unpark(struct engine *engine, struct eng_agent *agent, Penstock__Answer value)
 {
     if (agent->parked) {
-        agent->parked = false;
+        eng_sync_leave(agent);
         answer(engine, &agent->parked_request, value, NULL);
+    }
+}
+
+void
+eng_sync_leave(struct eng_agent *agent)
+{
+    agent->parked = false;
+    ps_heap_remove(&agent->engine->parked, &agent->wake);
+    ps_list_remove(&agent->stir_link);
+    ps_list_remove(&agent->hungry_link);
+}
+
+void
+eng_sync_stir(struct eng_agent *agent)
+{
+    if (agent->parked && ps_list_empty(&agent->stir_link)) {
+        ps_heap_remove(&agent->engine->parked, &agent->wake);
+        ps_list_push_back(&agent->engine->stirred, &agent->stir_link);
     }
 }
 
@@ -67,7 +85,7 @@ judge_held(struct engine *engine, struct eng_agent *agent, const Penstock__Held 
     if (batch->holder != agent) {
         return false;
     }
-    batch->lease_until_ms = engine->now_ms + engine->config.lease_ms;
+    eng_store_renew(engine, batch);
     batch->listed_seq = agent->sync_seq;
     batch->resend = false;
     return true;
@@ -148,4 +166,8 @@ eng_sync(struct engine *engine, const struct engine_request *request, Penstock__
     agent->parked = true;
     agent->parked_request = *request;
     agent->parked_until_ms = engine->now_ms + wait_ms;
+    eng_sync_stir(agent);
+    if (!agent->draining && own_sync->n_wants > 0) {
+        ps_list_push_back(&engine->hungry, &agent->hungry_link);
+    }
 }

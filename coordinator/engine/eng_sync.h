@@ -15,6 +15,11 @@ void eng_sync_unpark(struct engine *engine, struct eng_agent *agent, Penstock__A
 /* After all messages of a turn: answers those parked that have orders or whose time is up. */
 void eng_sync_answer_all(struct engine *engine);
 
+/* A parked agent is looked at before this turn ends. */
+void eng_sync_stir(struct eng_agent *agent);
+/* Its answer goes out: it is parked no more. */
+void eng_sync_leave(struct eng_agent *agent);
+
 /* The answer being built for a parked agent; made at the first call. */
 Penstock__SyncReply *eng_sync_reply(struct eng_agent *agent);
 /* Adds a grant of a leased batch, with the document it needs. */

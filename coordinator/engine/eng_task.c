@@ -117,6 +117,18 @@ add_cancels(struct engine *engine, struct eng_agent *agent)
     }
 }
 
+bool
+eng_task_any_free(const struct engine *engine)
+{
+    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&engine->tasks) {
+        const struct eng_task *task = PS_CONTAINER(at, struct eng_task, link);
+        if (task->holder == NULL && task->not_before_ms <= engine->now_ms) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void
 eng_task_add_orders(struct engine *engine, struct eng_agent *agent)
 {

@@ -22,6 +22,8 @@ void eng_task_take_back(struct engine *engine, struct eng_agent *agent);
 /* From a Sync: which are held, which answer was lost. */
 void eng_task_take_held(struct eng_agent *agent, const Penstock__Sync *sync, struct ps_list *tasks);
 /* New, lost and cancelled tasks of a parked agent. */
+/* True when somebody could have one. */
+bool eng_task_any_free(const struct engine *engine);
 void eng_task_add_orders(struct engine *engine, struct eng_agent *agent);
 Penstock__Task *eng_task_message(struct engine *engine, const struct eng_task *task);
 void eng_task_set_objects(struct engine *engine, struct eng_task *task);

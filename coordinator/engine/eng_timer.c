@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
+#include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_pipeline.h"
 #include "coordinator/engine/eng_report.h"
 #include "coordinator/engine/eng_store.h"
@@ -22,13 +23,12 @@ eng_timer_notice_stall(struct engine *engine)
     }
     log_warn("engine.stalled", "ms=%lld: all leases begin anew",
              (long long)(engine->now_ms - engine->expected_ms));
-    PS_LIST_FOR (at, &engine->agents) {
-        struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, link);
-        agent->seen_mono_ms = engine->now_ms;
-        PS_LIST_FOR (lease, &agent->leases) {
-            PS_CONTAINER(lease, struct eng_batch, lease_link)->lease_until_ms =
-                engine->now_ms + engine->config.lease_ms;
-        }
+    PS_LIST_FOR (at, &engine->seen) {
+        PS_CONTAINER(at, struct eng_agent, seen_link)->seen_mono_ms = engine->now_ms;
+    }
+    PS_LIST_FOR (at, &engine->leases) {
+        PS_CONTAINER(at, struct eng_batch, until_link)->lease_until_ms =
+            engine->now_ms + engine->config.lease_ms;
     }
 }
 
@@ -42,32 +42,35 @@ expire_lease(struct engine *engine, struct eng_batch *b)
 }
 
 static void
-expire_agent(struct engine *engine, struct eng_agent *agent)
+lose_agent(struct engine *engine, struct eng_agent *agent)
 {
-    PS_LIST_FOR (at, &agent->leases) {
-        struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, lease_link);
-        if (b->lease_until_ms <= engine->now_ms) {
-            expire_lease(engine, b);
-        }
-    }
-    bool silent = engine->now_ms - agent->seen_mono_ms >= (int64_t)engine->config.lease_ms;
-    if (agent->state == ENG_AGENT_ONLINE && silent) {
-        agent->state = ENG_AGENT_GONE;
-        eng_hello_save(engine, agent);
-        eng_task_take_back(engine, agent);
-        eng_grant_forget(engine, agent);
-        eng_event(engine, NULL, "agent.gone", agent->name, "silent for %u ms",
-                  engine->config.lease_ms);
-        log_warn("agent.gone", "name=%s", agent->name);
-    }
+    eng_hello_set_state(engine, agent, ENG_AGENT_GONE, agent->leaves);
+    eng_hello_save(engine, agent);
+    eng_task_take_back(engine, agent);
+    eng_grant_forget(engine, agent);
+    eng_event(engine, NULL, "agent.gone", agent->name, "silent for %u ms", engine->config.lease_ms);
+    log_warn("agent.gone", "name=%s", agent->name);
 }
 
+/* Both lists have the earliest first. */
 void
 eng_timer_expire(struct engine *engine)
 {
-    PS_LIST_FOR (at, &engine->agents) {
-        expire_agent(engine, PS_CONTAINER(at, struct eng_agent, link));
+    PS_LIST_FOR (at, &engine->leases) {
+        struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, until_link);
+        if (b->lease_until_ms > engine->now_ms) {
+            break;
+        }
+        expire_lease(engine, b);
     }
+    PS_LIST_FOR (at, &engine->seen) {
+        struct eng_agent *agent = PS_CONTAINER(at, struct eng_agent, seen_link);
+        if (engine->now_ms - agent->seen_mono_ms < (int64_t)engine->config.lease_ms) {
+            break;
+        }
+        lose_agent(engine, agent);
+    }
+    eng_hot_expire(engine);
 }
 
 static void
@@ -79,19 +82,30 @@ earlier(int64_t *next, int64_t at)
 }
 
 static void
-look_at_agent(const struct engine *engine, const struct eng_agent *agent, int64_t *next)
+look_at_agents(const struct engine *engine, int64_t *next)
 {
-    if (agent->parked) {
-        earlier(next, agent->parked_until_ms);
+    const struct ps_heap_node *parked = ps_heap_first(&engine->parked);
+    if (parked != NULL) {
+        earlier(next, parked->key);
     }
-    for (size_t i = 0; agent->parked && i < agent->cancel_count; i++) {
-        earlier(next, agent->cancels[i].told_ms + ENG_CANCEL_AGAIN_MS);
-    }
-    if (agent->state == ENG_AGENT_ONLINE) {
+    if (!ps_list_empty(&engine->seen)) {
+        const struct eng_agent *agent =
+            PS_CONTAINER(engine->seen.next, struct eng_agent, seen_link);
         earlier(next, agent->seen_mono_ms + engine->config.lease_ms);
     }
-    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&agent->leases) {
-        earlier(next, PS_CONTAINER(at, struct eng_batch, lease_link)->lease_until_ms);
+    if (!ps_list_empty(&engine->leases)) {
+        earlier(next,
+                PS_CONTAINER(engine->leases.next, struct eng_batch, until_link)->lease_until_ms);
+    }
+}
+
+/* What is due by now waits for an agent, not for time. */
+static void
+look_at_due(const struct engine *engine, const struct ps_heap *heap, int64_t *next)
+{
+    const struct ps_heap_node *first = ps_heap_first(heap);
+    if (first != NULL && first->key > engine->now_ms) {
+        earlier(next, first->key);
     }
 }
 
@@ -99,16 +113,10 @@ static void
 look_at_pipeline(struct engine *engine, struct eng_pipeline *p, int64_t *next)
 {
     earlier(next, eng_pipeline_next_ms(engine, p));
-    PS_LIST_FOR (at, &p->batches) {
-        const struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, link);
-        if (b->holder == NULL && b->retry_mono_ms > engine->now_ms) {
-            earlier(next, b->retry_mono_ms);
-        }
-    }
-    for (size_t i = 0; i < p->hot_count; i++) {
-        if (p->hot[i].until_ms > engine->now_ms) {
-            earlier(next, p->hot[i].until_ms);
-        }
+    look_at_due(engine, &p->retries, next);
+    look_at_due(engine, &p->tombs, next);
+    if (!ps_list_empty(&p->hot)) {
+        earlier(next, PS_CONTAINER(p->hot.next, struct eng_hot, link)->until_ms);
     }
     for (size_t i = 0; i < p->unseen_count; i++) {
         if (p->unseen[i].until_ms > engine->now_ms) {
@@ -121,9 +129,7 @@ int64_t
 eng_timer_next_ms(struct engine *engine)
 {
     int64_t next = engine->now_ms + TURN_MOST_MS;
-    PS_LIST_FOR (at, &engine->agents) {
-        look_at_agent(engine, PS_CONTAINER(at, struct eng_agent, link), &next);
-    }
+    look_at_agents(engine, &next);
     PS_LIST_FOR (at, &engine->pipelines) {
         look_at_pipeline(engine, PS_CONTAINER(at, struct eng_pipeline, link), &next);
     }

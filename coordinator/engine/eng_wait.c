@@ -64,7 +64,7 @@ eng_wait_watch(struct engine *engine, struct engine_command *own_command)
 static int64_t
 task_time(const struct engine *engine, int64_t whole_ms)
 {
-    return eng_hello_online_leaves(engine) == 0 ? NO_AGENT_MS : whole_ms;
+    return engine->online_leaves == 0 ? NO_AGENT_MS : whole_ms;
 }
 
 void
@@ -232,7 +232,7 @@ eng_wait_step_all(struct engine *engine)
         bool over = engine->now_ms >= wait->until_ms;
         if (is_watch && (over || p == NULL || p->row.revision > wait->command.revision)) {
             end(engine, wait)->show_pipeline = true;
-        } else if (over && eng_hello_online_leaves(engine) == 0) {
+        } else if (over && engine->online_leaves == 0) {
             end_with(engine, wait, "no_agent", "no agent is online: start one and ask again");
         } else if (over) {
             end_with(engine, wait, "timed_out", "no agent has answered in time");

@@ -121,6 +121,11 @@ engine_new(const struct engine_env *env, const struct engine_config *config, str
     pthread_condattr_destroy(&attr);
     ps_list_init(&engine->inbox);
     ps_list_init(&engine->agents);
+    engine->agents_by_name = ps_map_new();
+    ps_list_init(&engine->seen);
+    ps_list_init(&engine->leases);
+    ps_list_init(&engine->stirred);
+    ps_list_init(&engine->hungry);
     ps_list_init(&engine->pipelines);
     ps_list_init(&engine->tasks);
     ps_list_init(&engine->waits);
@@ -214,6 +219,8 @@ engine_free(struct engine *engine)
     PS_LIST_FOR (at, &engine->agents) {
         eng_hello_free(PS_CONTAINER(at, struct eng_agent, link));
     }
+    ps_heap_fini(&engine->parked);
+    ps_map_free(engine->agents_by_name);
     ps_map_free(engine->batches);
     pthread_cond_destroy(&engine->wake);
     pthread_mutex_destroy(&engine->mutex);
@@ -287,9 +294,7 @@ drain_inbox(struct engine *engine)
     struct ps_list *at = NULL;
     ps_list_init(&taken);
     pthread_mutex_lock(&engine->mutex);
-    while ((at = ps_list_take_front(&engine->inbox)) != NULL) {
-        ps_list_push_back(&taken, at);
-    }
+    ps_list_move(&taken, &engine->inbox);
     pthread_mutex_unlock(&engine->mutex);
     while ((at = ps_list_take_front(&taken)) != NULL) {
         struct inbox_item *item = PS_CONTAINER(at, struct inbox_item, link);
