@@ -131,6 +131,18 @@ catalog_close(struct catalog *catalog)
     ps_free(catalog);
 }
 
+enum ps_status
+catalog_restart(struct catalog *catalog, struct ps_error *err)
+{
+    for (size_t i = 0; i < QUERY_COUNT; i++) {
+        sql_reset(catalog->queries[i]);
+    }
+    sql_rollback(catalog->db);
+    catalog->writing = false;
+    enum ps_status status = raise_cluster_epoch(catalog, err);
+    return status == PS_OK ? PS_OK : ps_wrap(err, status, "catalog");
+}
+
 struct cat_stamp
 catalog_stamp(const struct catalog *catalog)
 {

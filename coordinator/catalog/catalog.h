@@ -26,6 +26,9 @@ struct cat_stamp {
 PS_MUSTCHECK enum ps_status catalog_open(const char *path, struct catalog **out,
                                          struct ps_error *err);
 void catalog_close(struct catalog *catalog); /* NULL is fine; rolls back what is not committed */
+/* After a failed write: rolls back and raises cluster_epoch, as a new life would; PS_AGAIN or
+ * PS_FULL while the file cannot be written. Everything that was read must be read anew. */
+PS_MUSTCHECK enum ps_status catalog_restart(struct catalog *catalog, struct ps_error *err);
 
 struct cat_stamp catalog_stamp(const struct catalog *catalog); /* of what is committed */
 /* Raises the stamp to at least this one (adopted from a destination's ledger). */

@@ -4,7 +4,8 @@
  *            (open batches, pipelines, agents). Only leases' times, parked answers, tasks and what
  *            agents say of their leaves are here alone: a restart makes them anew.
  * Failure: a catalog call that fails is kept by eng_try in engine.fault; the turn then ends without
- *          commit and without replies, and the process with it: memory is ahead of the file.
+ *          commit and without replies: memory is ahead of the file. It is forgotten, and read anew
+ *          once the catalog can be written; what will not pass (a corrupt file) ends the process.
  * Threads: the engine's thread, but for the inbox. */
 #ifndef COORDINATOR_ENGINE_ENG_H
 #define COORDINATOR_ENGINE_ENG_H
@@ -195,7 +196,7 @@ struct engine {
     pthread_cond_t wake;
     struct ps_list inbox;
     bool stopping;
-    /* The rest: the engine's thread alone. */
+    /* From here to the end: the engine's thread alone; cleared as a whole when it starts over. */
     int64_t now_ms;      /* mono, of this turn */
     int64_t wall_ms;     /* of this turn */
     int64_t expected_ms; /* when the next turn was due at the latest */

@@ -36,12 +36,12 @@ eng_people_fail(struct engine *engine, struct engine_command *own_command, enum 
 }
 
 void
-eng_people_refuse(struct eng_answer *answer)
+eng_people_refuse(struct eng_answer *answer, const char *code, const char *text)
 {
     answer->status = PS_AGAIN;
-    answer->code = "shutting_down";
+    answer->code = code;
     ps_free(answer->text);
-    answer->text = ps_xstrdup("the coordinator is shutting down");
+    answer->text = ps_xstrdup(text);
     answer->show_pipeline = answer->show_agents = answer->created = false;
 }
 

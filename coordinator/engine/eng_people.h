@@ -28,7 +28,7 @@ struct eng_answer *eng_people_answer(struct engine *engine, struct engine_comman
 void eng_people_fail(struct engine *engine, struct engine_command *own_command,
                      enum ps_status status, const char *code, const char *fmt, ...) PS_PRINTF(5, 6);
 /* The turn was not committed: nothing of the answer holds. */
-void eng_people_refuse(struct eng_answer *answer);
+void eng_people_refuse(struct eng_answer *answer, const char *code, const char *text);
 /* After the commit. */
 void eng_people_send_all(struct engine *engine);
 void eng_people_free_command(struct engine_command *command);

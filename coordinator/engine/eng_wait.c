@@ -252,10 +252,9 @@ eng_wait_next_ms(const struct engine *engine)
 }
 
 void
-eng_wait_shut_down(struct engine *engine)
+eng_wait_refuse_all(struct engine *engine, const char *code, const char *text)
 {
     PS_LIST_FOR (at, &engine->waits) {
-        end_with(engine, PS_CONTAINER(at, struct eng_wait, link), "shutting_down",
-                 "the coordinator is shutting down");
+        end_with(engine, PS_CONTAINER(at, struct eng_wait, link), code, text);
     }
 }

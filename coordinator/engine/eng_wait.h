@@ -39,7 +39,7 @@ void eng_wait_end_all(struct engine *engine, struct eng_pipeline *pipeline);
 /* At the turn's end, after pipelines were saved: answers those whose change came or time is up. */
 void eng_wait_step_all(struct engine *engine);
 int64_t eng_wait_next_ms(const struct engine *engine);
-/* engine_free: answers all with "shutting_down". */
-void eng_wait_shut_down(struct engine *engine);
+/* The engine ends or starts over: answers all with this code. */
+void eng_wait_refuse_all(struct engine *engine, const char *code, const char *text);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coordinator/engine/engine.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -21,12 +22,26 @@
 #include "coordinator/engine/eng_timer.h"
 #include "coordinator/engine/eng_wait.h"
 
+/* Between looks whether the catalog can be written again; the first once more after a while. */
+enum { RETRY_FIRST_MS = 50, RETRY_MOST_MS = 2000, HEALTHY_MS = 10000 };
+
 struct inbox_item {
     struct ps_list link;
     bool is_command;
     struct engine_request request;
     struct engine_command command;
 };
+
+/* Why nobody gets an answer; static texts. */
+struct refusal {
+    const char *code;
+    const char *text;
+};
+static const struct refusal ending = {"shutting_down", "the coordinator is shutting down"};
+static const struct refusal disk_full = {
+    "not_ready", "the catalog cannot be written: the disk below the coordinator's state is full"};
+static const struct refusal disk_error = {
+    "not_ready", "the catalog cannot be written: see the coordinator's log"};
 
 /* ---- small things that all files use */
 bool
@@ -106,6 +121,35 @@ eng_counts(const Penstock__Counts *counts)
 }
 
 /* ---- life */
+
+/* All that the engine's thread alone uses, empty. */
+static void
+clear_memory(struct engine *engine)
+{
+    size_t from = offsetof(struct engine, now_ms);
+    memset((char *)engine + from, 0, sizeof *engine - from);
+    ps_list_init(&engine->agents);
+    engine->agents_by_name = ps_map_new();
+    ps_list_init(&engine->seen);
+    ps_list_init(&engine->leases);
+    ps_list_init(&engine->stirred);
+    ps_list_init(&engine->hungry);
+    ps_list_init(&engine->pipelines);
+    ps_list_init(&engine->tasks);
+    ps_list_init(&engine->waits);
+    ps_list_init(&engine->replies);
+    ps_list_init(&engine->answers);
+    engine->batches = ps_map_new();
+}
+
+static enum ps_status
+read_catalog(struct engine *engine, struct ps_error *err)
+{
+    engine->now_ms = engine->expected_ms = engine->env.mono_ms(engine->env.ctx);
+    engine->wall_ms = engine->env.wall_ms(engine->env.ctx);
+    return eng_recover(engine, err);
+}
+
 enum ps_status
 engine_new(const struct engine_env *env, const struct engine_config *config, struct engine **out,
            struct ps_error *err)
@@ -120,21 +164,8 @@ engine_new(const struct engine_env *env, const struct engine_config *config, str
     pthread_cond_init(&engine->wake, &attr);
     pthread_condattr_destroy(&attr);
     ps_list_init(&engine->inbox);
-    ps_list_init(&engine->agents);
-    engine->agents_by_name = ps_map_new();
-    ps_list_init(&engine->seen);
-    ps_list_init(&engine->leases);
-    ps_list_init(&engine->stirred);
-    ps_list_init(&engine->hungry);
-    ps_list_init(&engine->pipelines);
-    ps_list_init(&engine->tasks);
-    ps_list_init(&engine->waits);
-    ps_list_init(&engine->replies);
-    ps_list_init(&engine->answers);
-    engine->batches = ps_map_new();
-    engine->now_ms = engine->expected_ms = env->mono_ms(env->ctx);
-    engine->wall_ms = env->wall_ms(env->ctx);
-    enum ps_status status = eng_recover(engine, err);
+    clear_memory(engine);
+    enum ps_status status = read_catalog(engine, err);
     if (status != PS_OK) {
         engine_free(engine);
         return status;
@@ -162,7 +193,7 @@ refuse_request(struct engine *engine, const struct engine_request *request)
 
 /* What was decided and not committed is told to nobody. */
 static void
-refuse_outbox(struct engine *engine)
+refuse_outbox(struct engine *engine, const struct refusal *why)
 {
     struct ps_list undecided;
     ps_list_init(&undecided);
@@ -177,42 +208,48 @@ refuse_outbox(struct engine *engine)
         ps_free(reply);
     }
     PS_LIST_FOR (answer, &engine->answers) {
-        eng_people_refuse(PS_CONTAINER(answer, struct eng_answer, link));
+        eng_people_refuse(PS_CONTAINER(answer, struct eng_answer, link), why->code, why->text);
     }
 }
 
+static struct ps_list *
+take_item(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->mutex);
+    struct ps_list *at = ps_list_take_front(&engine->inbox);
+    pthread_mutex_unlock(&engine->mutex);
+    return at;
+}
+
 static void
-refuse_inbox(struct engine *engine)
+refuse_inbox(struct engine *engine, const struct refusal *why)
 {
     struct ps_list *at = NULL;
-    while ((at = ps_list_take_front(&engine->inbox)) != NULL) {
+    while ((at = take_item(engine)) != NULL) {
         struct inbox_item *item = PS_CONTAINER(at, struct inbox_item, link);
         if (item->is_command) {
-            eng_people_fail(engine, &item->command, PS_AGAIN, "shutting_down",
-                            "the coordinator is shutting down");
+            eng_people_fail(engine, &item->command, PS_AGAIN, why->code, "%s", why->text);
         } else {
             refuse_request(engine, &item->request);
             msg_free(item->request.message);
         }
         ps_free(item);
     }
+    eng_out_send_all(engine);
+    eng_people_send_all(engine);
 }
 
-void
-engine_free(struct engine *engine)
+/* Answers all that waits and forgets all that was read from the catalog. */
+static void
+forget(struct engine *engine, const struct refusal *why)
 {
-    if (engine == NULL) {
-        return;
-    }
-    refuse_outbox(engine);
-    refuse_inbox(engine);
+    refuse_outbox(engine, why);
     PS_LIST_FOR (at, &engine->agents) {
         eng_sync_unpark(engine, PS_CONTAINER(at, struct eng_agent, link),
                         PENSTOCK__ANSWER__ANSWER_NOT_READY);
     }
-    eng_wait_shut_down(engine);
-    eng_out_send_all(engine);
-    eng_people_send_all(engine);
+    eng_wait_refuse_all(engine, why->code, why->text);
+    refuse_inbox(engine, why);
     PS_LIST_FOR (at, &engine->pipelines) {
         eng_store_drop_pipeline(engine, PS_CONTAINER(at, struct eng_pipeline, link));
     }
@@ -222,6 +259,15 @@ engine_free(struct engine *engine)
     ps_heap_fini(&engine->parked);
     ps_map_free(engine->agents_by_name);
     ps_map_free(engine->batches);
+}
+
+void
+engine_free(struct engine *engine)
+{
+    if (engine == NULL) {
+        return;
+    }
+    forget(engine, &ending);
     pthread_cond_destroy(&engine->wake);
     pthread_mutex_destroy(&engine->mutex);
     ps_free(engine);
@@ -349,6 +395,13 @@ engine_turn(struct engine *engine, int64_t *out_next_mono_ms, struct ps_error *e
     return PS_OK;
 }
 
+/* A failure of the catalog that may be over when it is tried again. */
+static bool
+is_passing(enum ps_status status)
+{
+    return status == PS_AGAIN || status == PS_FULL;
+}
+
 /* False: engine_stop was called. */
 static bool
 wait_for_work(struct engine *engine, int64_t until_ms)
@@ -365,13 +418,65 @@ wait_for_work(struct engine *engine, int64_t until_ms)
     return go_on;
 }
 
+static void
+say_ready(struct engine *engine, const char *why_not)
+{
+    if (engine->env.say_ready != NULL) {
+        engine->env.say_ready(engine->env.ctx, why_not);
+    }
+}
+
+/* Memory is ahead of the file, so all of it is read anew, as a restart of the process would; but
+ * people and agents are told meanwhile why they wait. *out_stopped: engine_stop came first. */
+static enum ps_status
+start_over(struct engine *engine, int64_t *wait_ms, bool *out_stopped, struct ps_error *err)
+{
+    const struct refusal *why = strcmp(err->code, "sqlite_full") == 0 ? &disk_full : &disk_error;
+    enum ps_status status = PS_OK;
+    say_ready(engine, why->text);
+    do {
+        log_error("catalog.failed", "retry_ms=%lld error=\"%s\"", (long long)*wait_ms, err->text);
+        forget(engine, why);
+        clear_memory(engine);
+        int64_t until_ms = engine->env.mono_ms(engine->env.ctx) + *wait_ms;
+        while (engine->env.mono_ms(engine->env.ctx) < until_ms) {
+            if (!wait_for_work(engine, until_ms)) {
+                *out_stopped = true;
+                return PS_OK;
+            }
+            refuse_inbox(engine, why);
+        }
+        *wait_ms = *wait_ms * 2 < RETRY_MOST_MS ? *wait_ms * 2 : RETRY_MOST_MS;
+        status = catalog_restart(engine->env.catalog, err);
+        if (status == PS_OK) {
+            status = read_catalog(engine, err);
+        }
+    } while (is_passing(status));
+    if (status == PS_OK) {
+        log_info("catalog.recovered", "cluster_epoch=%llu",
+                 (unsigned long long)catalog_stamp(engine->env.catalog).cluster_epoch);
+        say_ready(engine, NULL);
+    }
+    return status;
+}
+
 enum ps_status
 engine_run(struct engine *engine, struct ps_error *err)
 {
     int64_t next_ms = 0;
+    int64_t wait_ms = RETRY_FIRST_MS;
+    int64_t healthy_from_ms = 0;
+    bool stopped = false;
     do {
         enum ps_status status = engine_turn(engine, &next_ms, err);
-        if (status != PS_OK) {
+        if (is_passing(status)) {
+            if (engine->now_ms - healthy_from_ms > HEALTHY_MS) {
+                wait_ms = RETRY_FIRST_MS;
+            }
+            status = start_over(engine, &wait_ms, &stopped, err);
+            next_ms = healthy_from_ms = engine->now_ms;
+        }
+        if (status != PS_OK || stopped) {
             return status;
         }
     } while (wait_for_work(engine, next_ms));

@@ -87,7 +87,9 @@ void engine_submit_command(struct engine *engine, const struct engine_command *c
  * then the replies. Returns the mono_ms of the next timer. The simulator calls this directly. */
 PS_MUSTCHECK enum ps_status engine_turn(struct engine *engine, int64_t *out_next_mono_ms,
                                         struct ps_error *err);
-/* Turns until engine_stop; waits on the inbox in between. The daemon's engine thread. */
+/* Turns until engine_stop; waits on the inbox in between. The daemon's engine thread. A full disk
+ * or a disk error is waited out: everybody is told "not_ready", then all is read anew. Returns
+ * what cannot pass: a corrupt catalog, a bug. */
 PS_MUSTCHECK enum ps_status engine_run(struct engine *engine, struct ps_error *err);
 void engine_stop(struct engine *engine); /* from any thread */
 
