@@ -59,8 +59,11 @@ def families(f):
             scenario.format('same_rows.py', '')]),
         'state_deleted': ('a deleted state folder loads nothing twice', [
             scenario.format('state_deleted.py', '')]),
-        'failpoints': ('each crash point is hit, as a crash and as an error', [
-            scenario.format('failpoints.py', f'--times {f["failpoint_hits"]}')]),
+        'failpoints': ('each crash point is hit, as a crash, an error and a delay', [
+            build('release'),
+            scenario.format('failpoints.py', f'--release build/release '
+                            f'--hits {f["failpoint_hits"]} --twice {f["failpoint_twice"]} '
+                            f'--pairs {f["failpoint_pairs"]}')]),
         'compat': ('what older versions left behind is understood', [
             scenario.format('compat.py', '')]),
         'pause': ('SIGSTOP of leaf, agent and turn holder; coordinator away', [
