@@ -84,9 +84,11 @@ uint64_t
 csv_dialect_fingerprint(const struct csv_dialect *dialect)
 {
     uint64_t values[] = {
-        dialect->delimiter.len, dialect->comment.len, dialect->quote,
-        dialect->escape,        dialect->trim,        dialect->line_end,
-        dialect->encoding,      dialect->header,      dialect->skip_lines,
+        dialect->delimiter.len, dialect->comment.len,
+        dialect->quote,         dialect->escape,
+        dialect->trim,          dialect->line_end | (unsigned)dialect->one_line << 8,
+        dialect->encoding,      dialect->header,
+        dialect->skip_lines,
     };
     uint64_t hash = 0xcbf29ce484222325u;         /* FNV-1a */
     for (size_t i = 0; i < sizeof values; i++) { /* byte by byte, little end first */

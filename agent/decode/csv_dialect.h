@@ -39,6 +39,7 @@ struct csv_dialect {
     uint8_t quote;           /* 0 = fields are never quoted */
     uint8_t escape;          /* 0 = only a doubled quote stands for a quote */
     bool trim;               /* blanks and tabs around fields */
+    bool one_line;           /* a line end ends the record, quoted or escaped or not */
     enum csv_line_end line_end;
     enum csv_encoding encoding;
     enum csv_header header;

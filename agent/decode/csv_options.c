@@ -97,6 +97,7 @@ csv_dialect_from_spec(const struct spec *spec, struct csv_dialect *out, struct p
     dialect.encoding = encoding_of(spec);
     dialect.line_end = line_end_of(spec);
     dialect.trim = spec_bool(spec, "format.trim");
+    dialect.one_line = !spec_bool(spec, "format.multiline");
     dialect.skip_lines = (uint64_t)spec_int(spec, "format.skip_lines");
     dialect.max_record_bytes = spec_bytes(spec, "limits.max_record_bytes");
     dialect.max_columns = (uint32_t)spec_int(spec, "limits.max_columns");

@@ -33,7 +33,8 @@ csv_scan_too_long(struct csv_run *run, enum csv_kind kind, const struct csv_scan
 {
     /* A quote that is never closed reaches to the object's end: so it would be read from windows
      * that end earlier. */
-    if (kind == CSV_MORE || (kind == CSV_BAD && scan->bad_open)) {
+    bool open = kind == CSV_BAD && scan->bad_open && !run->decoder->dialect.one_line;
+    if (kind == CSV_MORE || open) {
         return csv_too_long(run);
     }
     return (kind == CSV_RECORD || kind == CSV_BAD) &&
@@ -50,7 +51,7 @@ reject_out(struct csv_run *run, struct decode_reject *reject, const uint8_t *beg
     }
     reject->offset = csv_run_offset(run, begin);
     reject->length = csv_run_offset(run, end) - reject->offset;
-    reject->line = run->decoder->line;
+    reject->line = csv_line(run->decoder);
     reject->reason = run->decoder->reason;
     size_t raw = reject->length < CSV_RAW_MAX ? (size_t)reject->length : CSV_RAW_MAX;
     reject->raw = ps_span(run->raw + (reject->offset - run->raw_base), raw);
@@ -82,8 +83,10 @@ csv_reject_bad(struct csv_run *run, const struct csv_scan *scan)
     char shown[SHOWN_MAX];
     if (scan->bad_open) {
         snprintf(decoder->reason, sizeof decoder->reason,
-                 "field %u: the quote at byte %llu is never closed; a closing quote is expected",
-                 scan->bad_field + 1, (unsigned long long)csv_run_offset(run, scan->bad_at));
+                 "field %u: the quote at byte %llu is %s; a closing quote is expected",
+                 scan->bad_field + 1, (unsigned long long)csv_run_offset(run, scan->bad_at),
+                 decoder->dialect.one_line ? "not closed on its line (format.multiline: false)"
+                                           : "never closed");
     } else {
         snprintf(decoder->reason, sizeof decoder->reason,
                  "field %u: found %s behind the closing quote at byte %llu; a delimiter or a line "
@@ -255,7 +258,7 @@ record_out(struct csv_run *run, const struct whole *whole)
         .count = fields->count,
         .offset = offset,
         .length = length,
-        .line = decoder->line,
+        .line = csv_line(decoder),
         .raw = ps_span(run->raw + (offset - run->raw_base), (size_t)length),
         .slack = run->mapped ? 0 : (size_t)(run->end - whole->end),
     };
@@ -474,6 +477,10 @@ fast_records(struct csv_run *run, bool *out_slow)
         size_t len = (size_t)(run->end - fast.chunk);
         len = len < decoder->chunk_bytes ? len : decoder->chunk_bytes;
         decoder->kernel(decoder->index, fast.chunk, len, (uint32_t)(fast.chunk - run->base));
+        if (decoder->dialect.one_line && (decoder->index->flags & CSV_SEEN_LINE) != 0) {
+            fast.slow = true; /* what stands behind that line end is not what the quotes say */
+            break;
+        }
         enum ps_status status = fast_chunk(run, &fast);
         if (status != PS_OK) {
             return status;
@@ -512,7 +519,9 @@ csv_long_begin(struct csv_run *run)
     const struct csv_mark *comment = &decoder->dialect.comment;
     bool is_comment = comment->len > 0 && (size_t)(run->end - run->at) >= comment->len &&
                       memcmp(run->at, comment->bytes, comment->len) == 0;
-    decoder->skip = (struct csv_skip){.state = is_comment ? CSV_SKIP_COMMENT : CSV_SKIP_BEGIN};
+    decoder->skip = (struct csv_skip){.state = is_comment                  ? CSV_SKIP_COMMENT
+                                               : decoder->dialect.one_line ? CSV_SKIP_RESYNC
+                                                                           : CSV_SKIP_BEGIN};
     decoder->in_long = true;
     decoder->long_begin = csv_run_offset(run, run->at);
     ps_buf_clear(&decoder->long_raw);
@@ -529,13 +538,28 @@ long_keep(struct csv_run *run, uint64_t begin, uint64_t end)
     return ps_buf_append(raw, run->raw + (begin - run->raw_base), len, run->err);
 }
 
+/* The byte before the cut is an LF: the guess is that a CR stands before it. */
+static bool
+jumped_behind_line(const struct csv_run *run)
+{
+    const struct decoder *decoder = run->decoder;
+    return decoder->jump_at > 0 && decoder->offset == decoder->jump_at &&
+           decoder->skip.state == CSV_SKIP_COMMENT && decoder->dialect.line_end == CSV_LINE_CRLF &&
+           run->at < run->end && *run->at == '\n';
+}
+
 enum ps_status
 csv_long_run(struct csv_run *run)
 {
     struct decoder *decoder = run->decoder;
     const uint8_t *at = run->at;
     bool comment = decoder->skip.state == CSV_SKIP_COMMENT;
-    bool done = csv_skip_run(&decoder->skip, &decoder->dialect, run->at, run->end, run->eof, &at);
+    bool done = jumped_behind_line(run);
+    if (done) {
+        at = run->at + 1;
+    } else {
+        done = csv_skip_run(&decoder->skip, &decoder->dialect, run->at, run->end, run->eof, &at);
+    }
     uint64_t begin = csv_run_offset(run, run->at);
     uint64_t end = csv_run_offset(run, at);
     enum ps_status status = long_keep(run, begin, end);
@@ -557,7 +581,7 @@ csv_long_run(struct csv_run *run)
         struct decode_reject reject = {
             .offset = decoder->long_begin,
             .length = length,
-            .line = decoder->line,
+            .line = csv_line(decoder),
             .code = "too_long",
             .reason = decoder->reason,
             .raw = ps_buf_span(&decoder->long_raw),

@@ -237,9 +237,9 @@ comment(const struct place *place, const uint8_t *begin, struct csv_scan *out)
     return CSV_COMMENT;
 }
 
-enum csv_kind
-csv_scan(const struct csv_dialect *dialect, const uint8_t *begin, const uint8_t *end, bool eof,
-         struct csv_fields *fields, struct csv_scan *out)
+static enum csv_kind
+scan(const struct csv_dialect *dialect, const uint8_t *begin, const uint8_t *end, bool eof,
+     struct csv_fields *fields, struct csv_scan *out)
 {
     const struct place place = {.dialect = dialect, .end = end, .eof = eof};
     const uint8_t *p = begin;
@@ -284,6 +284,42 @@ csv_scan(const struct csv_dialect *dialect, const uint8_t *begin, const uint8_t 
             return CSV_RECORD;
         }
     }
+}
+
+/* The line as an object of its own, without its line end: what ends a line cannot be in it. */
+static enum csv_kind
+scan_line(const struct csv_dialect *dialect, const uint8_t *begin, const uint8_t *end, bool eof,
+          struct csv_fields *fields, struct csv_scan *out)
+{
+    struct csv_dialect inner = *dialect;
+    const uint8_t *next = csv_line_skip(dialect->line_end, begin, end, eof);
+    if (next == NULL) {
+        return CSV_MORE;
+    }
+    const uint8_t *content = next;
+    uint8_t last = dialect->line_end == CSV_LINE_CR ? '\r' : '\n';
+    bool ended =
+        content > begin && content[-1] == last &&
+        (dialect->line_end != CSV_LINE_CRLF || (content - begin >= 2 && content[-2] == '\r'));
+    if (ended) {
+        content -= dialect->line_end == CSV_LINE_CRLF ? 2 : 1;
+    }
+    if (ended && dialect->line_end == CSV_LINE_ANY) {
+        content -= content > begin && content[-1] == '\r';
+        inner.line_end = CSV_LINE_LF;
+    }
+    enum csv_kind kind = scan(&inner, begin, content, true, fields, out);
+    out->end = next;
+    out->lines = csv_lines_count(dialect->line_end, begin, next);
+    return kind;
+}
+
+enum csv_kind
+csv_scan(const struct csv_dialect *dialect, const uint8_t *begin, const uint8_t *end, bool eof,
+         struct csv_fields *fields, struct csv_scan *out)
+{
+    return dialect->one_line ? scan_line(dialect, begin, end, eof, fields, out)
+                             : scan(dialect, begin, end, eof, fields, out);
 }
 
 /* One step of the long record; returns the byte after what it took, or NULL to wait for more. */

@@ -40,7 +40,7 @@ struct csv_scan {
     uint64_t lines;     /* csv_lines_count of [begin, end) */
     const uint8_t *bad_at;
     uint32_t bad_field; /* 0-based */
-    bool bad_open;      /* the quote at bad_at is never closed */
+    bool bad_open;      /* the quote at bad_at is never closed: in the object, or on its line */
 };
 
 /* dialect->line_end is not CSV_LINE_AUTO here, its delimiter known. begin < end. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The token: "CSV", version byte, then little-endian:
- *     fingerprint u64, offset u64, line u64, skip_left u64, phase u8, line_end u8, delimiter u8
- *     length and bytes, flags u8 (1: big-endian), width u32, width times (length u32, name). */
+ *     fingerprint u64, offset u64, line u64 (0: unknown), skip_left u64, phase u8, line_end u8,
+ * delimiter u8 length and bytes, flags u8 (1: big-endian), width u32, width times (length u32,
+ * name). */
 #include "agent/decode/dec_csv.h"
 
 enum { TOKEN_VERSION = 1, FLAG_BIG_ENDIAN = 1 };
@@ -21,7 +22,7 @@ csv_token_write(const struct decoder *decoder, struct ps_buf *out, struct ps_err
     } head[] = {
         {csv_dialect_fingerprint(&decoder->given), 8},
         {decoder->offset, 8},
-        {decoder->line, 8},
+        {csv_line(decoder), 8},
         {decoder->skip_left, 8},
         {decoder->phase, 1},
         {decoder->dialect.line_end, 1},
@@ -127,6 +128,7 @@ csv_token_read(struct decoder *decoder, struct ps_span token, uint64_t offset, s
                             "csv: the resume token is of another %s",
                             at != offset ? "offset" : "format section of the spec");
     }
+    decoder->line = decoder->line == 0 ? CSV_LINE_UNKNOWN : decoder->line;
     decoder->phase = (enum csv_phase)phase;
     decoder->dialect.line_end = (enum csv_line_end)line_end;
     decoder->dialect.delimiter = (struct csv_mark){.len = (uint8_t)delimiter};

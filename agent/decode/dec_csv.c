@@ -154,7 +154,7 @@ guess_delimiter(const struct csv_run *run, const uint8_t *end, bool final)
     size_t counts[sizeof candidates] = {0};
     bool inside = false;
     const uint8_t *p = run->at;
-    for (; p < end && (inside || (*p != '\n' && *p != '\r')); p++) {
+    for (; p < end && ((inside && !dialect->one_line) || (*p != '\n' && *p != '\r')); p++) {
         inside ^= dialect->quote != 0 && *p == dialect->quote;
         const uint8_t *hit = memchr(candidates, *p, sizeof candidates);
         if (hit != NULL && !inside) {
@@ -180,7 +180,7 @@ first_line(const struct csv_run *run, const uint8_t *end, bool final)
     struct csv_dialect dialect = decoder->dialect;
     struct csv_skip skip = {.state = CSV_SKIP_BEGIN};
     const uint8_t *at = run->at;
-    if (decoder->skip_left > 0 || comment_here(run)) {
+    if (decoder->skip_left > 0 || dialect.one_line || comment_here(run)) {
         skip.state = CSV_SKIP_RESYNC;
     } else if (dialect.delimiter.len == 0) {
         dialect.delimiter.bytes[0] = guess_delimiter(run, end, final);
@@ -304,7 +304,7 @@ phase_header(struct csv_run *run)
     if ((long_record || kind == CSV_BAD) && decoder->dialect.header == CSV_HEADER_TRUE &&
         !comment_here(run)) {
         return ps_fail_code(run->err, PS_BADDATA, "bad_header", "csv: the header at line %llu %s",
-                            (unsigned long long)decoder->line,
+                            (unsigned long long)csv_line(decoder),
                             long_record ? "is longer than limits.max_record_bytes"
                                         : "has a quote that is not closed, or something behind a "
                                           "closing quote");
@@ -412,7 +412,9 @@ csv_run(struct decoder *decoder, const uint8_t *window, size_t len, bool eof, ui
     if (wide && len > 0) {
         status = map_utf16(&run, len);
     }
-    while (status == PS_OK && !run.stopped && !run.waits && run.at < run.end) {
+    /* A record too long to be held has been taken as it came: its end may be all that is new. */
+    while (status == PS_OK && !run.stopped && !run.waits &&
+           (run.at < run.end || (run.eof && decoder->in_long))) {
         status = run_step(&run);
     }
     if (status == PS_OK && decoder->phase == CSV_PHASE_ROWS && !decoder->names_told) {
@@ -462,6 +464,33 @@ ops_describe(const struct decoder *decoder, struct ps_buf *out)
     }
 }
 
+static enum decode_split
+ops_split(const struct decoder *decoder)
+{
+    const struct csv_dialect *dialect = &decoder->dialect;
+    if (decoder->phase != CSV_PHASE_ROWS ||
+        (dialect->encoding != CSV_UTF8 && dialect->encoding != CSV_LATIN1)) {
+        return DECODE_SPLIT_NEVER;
+    }
+    /* Of CR LF one byte may lie before what a jump is shown. */
+    bool line_ends = dialect->one_line || (dialect->quote == 0 && dialect->escape == 0);
+    return line_ends && dialect->line_end != CSV_LINE_CRLF ? DECODE_SPLIT_EXACT
+                                                           : DECODE_SPLIT_GUESS;
+}
+
+static void
+ops_jump(struct decoder *decoder, uint64_t cut)
+{
+    PS_ASSERT(cut > decoder->offset || (cut == decoder->offset && cut > 0));
+    decoder->offset = cut - 1;
+    decoder->line = CSV_LINE_UNKNOWN;
+    decoder->in_long = true; /* as a comment: nothing is said of it */
+    decoder->skip = (struct csv_skip){.state = CSV_SKIP_COMMENT};
+    decoder->jump_at = cut - 1;
+    decoder->long_begin = cut - 1;
+    ps_buf_clear(&decoder->long_raw);
+}
+
 const struct decode_ops dec_csv_ops = {
     .name = "csv",
     .help = "separated values, RFC 4180 and its relatives",
@@ -470,5 +499,7 @@ const struct decode_ops dec_csv_ops = {
     .token = ops_token,
     .offset = ops_offset,
     .describe = ops_describe,
+    .split = ops_split,
+    .jump = ops_jump,
     .close = csv_close,
 };

@@ -28,7 +28,7 @@ struct decoder {
     bool big_endian; /* UTF-16 */
     uint64_t skip_left;
     uint64_t offset; /* of the boundary: every byte before it is done with */
-    uint64_t line;   /* that begins there, 1-based */
+    uint64_t line;   /* that begins there, 1-based; from CSV_LINE_UNKNOWN on: nobody knows */
 
     uint32_t width;        /* fields of the header or the first record */
     struct ps_span *names; /* width of them, NUL-terminated, in name_bytes */
@@ -48,10 +48,19 @@ struct decoder {
     bool in_long; /* inside a record or comment longer than the limit */
     struct csv_skip skip;
     uint64_t long_begin;
+    uint64_t jump_at; /* the byte before the cut of a jump; 0 = there was none */
     struct ps_buf long_raw;
 
     char reason[CSV_REASON_BYTES];
 };
+
+/* Beyond any line; behind a jump it goes on counting from here. */
+#define CSV_LINE_UNKNOWN (UINT64_C(1) << 63)
+static inline uint64_t
+csv_line(const struct decoder *decoder)
+{
+    return decoder->line >= CSV_LINE_UNKNOWN ? 0 : decoder->line;
+}
 
 /* One call of run: the text that is scanned and how it maps to the raw window. */
 struct csv_run {
