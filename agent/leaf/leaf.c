@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/leaf/leaf_core.h"
+#include "agent/leaf/leaf_cut.h"
 #include "agent/leaf/leaf_extract.h"
 #include "agent/leaf/leaf_load.h"
 #include "agent/leaf/leaf_task.h"
@@ -150,6 +151,8 @@ on_message(struct leaf_core *core, enum msg_type type, ProtobufCMessage **own_me
     } else if (type == MSG_LEAF_CANCEL) {
         const Penstock__LeafCancel *cancel = (const Penstock__LeafCancel *)*own_message;
         leaf_core_cancel(core, ps_span(cancel->batch_id.data, cancel->batch_id.len), cancel->epoch);
+    } else if (type == MSG_LEAF_PROOF) {
+        leaf_cut_proof(core, ((const Penstock__LeafProof *)*own_message)->proof);
     } else if (type == MSG_LEAF_CANCEL_TASK) {
         on_cancel_task(core, (const Penstock__LeafCancelTask *)*own_message);
     } else if (type == MSG_LEAF_DRAIN) {

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/leaf/leaf_cut.h"
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/log.h"
@@ -23,8 +24,8 @@ leaf_core_hold(struct leaf_core *core, struct leaf_job *job)
     return room;
 }
 
-static struct leaf_job *
-find_held_locked(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch)
+struct leaf_job *
+leaf_core_find_locked(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch)
 {
     for (size_t i = 0; i < core->held_count; i++) {
         struct leaf_job *job = core->held[i];
@@ -39,7 +40,7 @@ bool
 leaf_core_holds(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch)
 {
     pthread_mutex_lock(&core->lock);
-    bool found = find_held_locked(core, batch_id, epoch) != NULL;
+    bool found = leaf_core_find_locked(core, batch_id, epoch) != NULL;
     pthread_mutex_unlock(&core->lock);
     return found;
 }
@@ -48,9 +49,10 @@ void
 leaf_core_cancel(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch)
 {
     pthread_mutex_lock(&core->lock);
-    struct leaf_job *job = find_held_locked(core, batch_id, epoch);
+    struct leaf_job *job = leaf_core_find_locked(core, batch_id, epoch);
     if (job != NULL) {
         atomic_store(&job->cancel, true);
+        leaf_cut_cancelled_locked(core, job);
     }
     pthread_cond_broadcast(&core->changed);
     pthread_mutex_unlock(&core->lock);
@@ -143,6 +145,10 @@ fill_held(const struct leaf_job *job, uint32_t leaf, Penstock__Held *out)
     out->bytes = atomic_load(&job->bytes);
     out->has_rows = true;
     out->rows = atomic_load(&job->rows_seen);
+    out->has_start = out->has_end = out->has_proven = job->cut.end != 0;
+    out->start = job->cut.end != 0 ? job->cut.start : 0;
+    out->end = job->cut.end;
+    out->proven = job->cut.end != 0 && job->cut.proven;
     out->has_object = at < job->range_count;
     if (out->has_object) {
         out->object = proto_bytes(job->ranges[at].key.ptr, job->ranges[at].key.len);
@@ -218,8 +224,12 @@ leaf_core_counts_to_proto(const struct dest_counts *in, Penstock__Counts *out)
 /* ALREADY returns the ledger's ends, never the retry's; the catalog's number comes from the grant.
  */
 static const struct dest_range *
-ledger_range(const struct dest_result *result, const struct dest_range *own)
+ledger_range(const struct dest_result *result, const struct leaf_job *job, size_t index)
 {
+    const struct dest_range *own = &job->ranges[index];
+    if (job->cut.is) { /* alone in its batch; the ledger has its true start */
+        return result->range_count == 1 ? &result->ranges[0] : NULL;
+    }
     for (size_t i = 0; i < result->range_count; i++) {
         const struct dest_range *range = &result->ranges[i];
         if (range->from == own->from && ps_id_eq(range->bp.id, own->bp.id)) {
@@ -229,11 +239,40 @@ ledger_range(const struct dest_result *result, const struct dest_range *own)
     return NULL;
 }
 
+static void
+fill_end(const struct leaf_job *job, size_t index, const struct dest_range *range,
+         Penstock__RangeEnd *end)
+{
+    penstock__range_end__init(end);
+    end->bp_id = job->message->grant->batch->ranges[index]->bp_id;
+    end->bp_hash = proto_bytes(range->bp.id.b, PS_ID_BYTES);
+    end->from = range->from;
+    end->end = range->end;
+    end->eof = range->eof;
+    end->has_resume = range->resume.len > 0;
+    end->resume = proto_bytes(range->resume.ptr, range->resume.len);
+    end->has_records = true;
+    end->records = range->records;
+    end->has_splittable = true;
+    end->splittable = !range->eof && job->splittable_range == index;
+    if (job->cut.is) {
+        end->from = job->cut.at;
+        end->has_start = true;
+        end->start = range->from;
+    }
+    if (job->cut.is && range == &job->ranges[index] && job->cut.read_start == job->cut.read_end) {
+        /* Nothing begins here: the ledger says [cut, cut), the coordinator hears what does. */
+        end->start = end->end = job->cut.read_end;
+        end->eof = job->cut.eof;
+        end->has_resume = job->resume[index].len > 0;
+        end->resume = proto_bytes(job->resume[index].ptr, job->resume[index].len);
+    }
+}
+
 void
 leaf_core_send_done(struct leaf_core *core, const struct leaf_job *job, Penstock__Outcome outcome,
                     const struct dest_result *result)
 {
-    const Penstock__Batch *batch = job->message->grant->batch;
     Penstock__RangeEnd *ends = ps_xcalloc(job->range_count, sizeof *ends);
     Penstock__RangeEnd **ends_at = ps_xcalloc(job->range_count, sizeof *ends_at);
     Penstock__Counts counts;
@@ -243,23 +282,14 @@ leaf_core_send_done(struct leaf_core *core, const struct leaf_job *job, Penstock
          i++) {
         const struct dest_range *range = &job->ranges[i];
         if (outcome == PENSTOCK__OUTCOME__OUTCOME_ALREADY) {
-            range = ledger_range(result, range);
+            range = ledger_range(result, job, i);
         }
         if (range == NULL) {
             continue; /* the ledger has no such range: the coordinator keeps its offset */
         }
-        Penstock__RangeEnd *end = &ends[done.n_ends];
-        penstock__range_end__init(end);
-        end->bp_id = batch->ranges[i]->bp_id;
-        end->bp_hash = proto_bytes(range->bp.id.b, PS_ID_BYTES);
-        end->from = range->from;
-        end->end = range->end;
-        end->eof = range->eof;
-        end->has_resume = range->resume.len > 0;
-        end->resume = proto_bytes(range->resume.ptr, range->resume.len);
-        end->has_records = true;
-        end->records = range->records;
-        ends_at[done.n_ends++] = end;
+        fill_end(job, i, range, &ends[done.n_ends]);
+        ends_at[done.n_ends] = &ends[done.n_ends];
+        done.n_ends++;
     }
     leaf_core_counts_to_proto(&result->counts, &counts);
     done.batch_id = proto_bytes(job->id.id.b, PS_ID_BYTES);

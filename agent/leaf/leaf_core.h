@@ -19,6 +19,15 @@
 
 enum { LEAF_HELD_MAX = 8 }; /* the agent gives two; room for a drain and a late repeat */
 
+/* Proven of an object: the first record boundary at or after stop_at is `end`. end 0: no entry. */
+enum { LEAF_BOUNDARIES = 64 };
+struct leaf_boundary {
+    struct pipeline_uuid pipeline;
+    uint32_t rev;
+    struct bp_hash bp;
+    uint64_t stop_at, end;
+};
+
 /* One waiting for the writer's turn. */
 struct leaf_turn {
     uint64_t number; /* 0 = free */
@@ -38,10 +47,14 @@ struct leaf_core {
     _Atomic bool drain; /* finish what is sealed, give back the rest */
     _Atomic uint64_t bytes_total, rows_total;
 
-    pthread_mutex_t lock; /* held, turns, note, acks */
+    pthread_mutex_t lock; /* held, parked, known, turns, note, acks */
     pthread_cond_t changed;
     struct leaf_job *held[LEAF_HELD_MAX];
     size_t held_count;
+    struct leaf_job *parked[LEAF_HELD_MAX]; /* leaf_cut.h */
+    size_t parked_count;
+    struct leaf_boundary known[LEAF_BOUNDARIES]; /* a ring */
+    size_t next_known;
     struct leaf_turn turns[2]; /* load thread, task thread */
     uint64_t next_turn;
     char note[160];
@@ -58,6 +71,8 @@ struct leaf_core {
 PS_MUSTCHECK bool leaf_core_hold(struct leaf_core *core, struct leaf_job *job);
 /* A job of this id and epoch is held: cancel it where its commit has not begun. */
 void leaf_core_cancel(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch);
+struct leaf_job *leaf_core_find_locked(struct leaf_core *core, struct ps_span batch_id,
+                                       uint64_t epoch); /* NULL: not held */
 bool leaf_core_holds(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch);
 /* Sets the job's phase, names the calling thread after it and tells the agent. */
 void leaf_core_phase(struct leaf_core *core, struct leaf_job *job, Penstock__Phase phase);

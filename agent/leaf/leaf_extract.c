@@ -2,6 +2,7 @@
 #include "agent/leaf/leaf_extract.h"
 
 #include "agent/leaf/leaf_core.h"
+#include "agent/leaf/leaf_cut.h"
 #include "agent/leaf/leaf_decide.h"
 #include "agent/leaf/leaf_stream.h"
 #include "common/alloc.h"
@@ -71,12 +72,28 @@ read_range(struct extract *extract, struct leaf_job *job, size_t index, struct p
     return status;
 }
 
+/* What was decoded from a wrong start is as if it had never been. */
+static void
+forget_decoded(struct leaf_core *core, struct leaf_job *job)
+{
+    atomic_fetch_sub(&core->rows_total, atomic_exchange(&job->rows_seen, 0));
+    atomic_store(&job->bytes, 0);
+    stage_batch_free(job->rows);
+    job->rows = NULL;
+    job->counts = (struct dest_counts){0};
+    job->splittable_range = SIZE_MAX;
+    for (size_t i = 0; i < job->range_count; i++) {
+        job->ranges[i].records = 0;
+    }
+}
+
 /* *out_failed_range: which range was being read when it failed. */
 static enum ps_status
 extract_job(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
             struct ps_error *err)
 {
     struct leaf_core *core = extract->core;
+    forget_decoded(core, job);
     enum ps_status status = stage_batch_new(core->stage, job->id, job->epoch,
                                             (uint32_t)job->doc->column_count, &job->rows, err);
     if (status != PS_OK) {
@@ -111,6 +128,49 @@ seal_job(struct extract *extract, struct leaf_job *job, struct ps_error *err)
     return status;
 }
 
+/* failed_range: the one at fault; job->range_count: none. */
+static void
+fail(struct leaf_core *core, struct leaf_job *job, size_t failed_range, const struct ps_error *err)
+{
+    Penstock__FailClass class = leaf_decide_extract_failure(err);
+    if (class != PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL) {
+        log_warn("batch.extract_failed", "batch=%s epoch=%llu code=%s error=\"%s\"", job->id_text,
+                 (unsigned long long)job->epoch, err->code, err->text);
+    }
+    const Penstock__Batch *batch = job->message->grant->batch;
+    uint64_t bp_id = failed_range < job->range_count ? batch->ranges[failed_range]->bp_id : 0;
+    leaf_core_failed(core, &job, class, err, failed_range < job->range_count ? &bp_id : NULL);
+}
+
+static enum ps_status
+extract_and_seal(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
+                 struct ps_error *err)
+{
+    int64_t began = ps_clock_mono_ms();
+    leaf_core_phase(extract->core, job, PENSTOCK__PHASE__PHASE_FETCH);
+    enum ps_status status = extract_job(extract, job, out_failed_range, err);
+    job->fetch_ms = ps_clock_mono_ms() - began;
+    if (status == PS_OK && job->cut.is) {
+        leaf_cut_tell(extract->core, job);
+    }
+    if (status == PS_OK) {
+        status = seal_job(extract, job, err);
+        job->stage_ms = ps_clock_mono_ms() - began - job->fetch_ms;
+        job->sealed_at_ms = ps_clock_mono_ms();
+    }
+    return status;
+}
+
+/* Others of this leaf may begin where this one ended. */
+static void
+learn_end(struct leaf_core *core, const struct leaf_job *job)
+{
+    const Penstock__Range *range = job->message->grant->batch->ranges[0];
+    if (job->range_count == 1 && job->splittable_range == 0 && !job->cut.is) {
+        leaf_cut_learn(core, job, range->from + range->target_bytes, job->ranges[0].end);
+    }
+}
+
 static void
 take_one(struct extract *extract, struct leaf_job *job)
 {
@@ -118,45 +178,78 @@ take_one(struct extract *extract, struct leaf_job *job)
     struct ps_error err = {0};
     enum ps_status status = PS_OK;
     size_t failed_range = job->range_count;
-    int64_t began = ps_clock_mono_ms();
     if (atomic_load(&core->drain) || atomic_load(&job->cancel)) {
         status = ps_fail(&err, PS_CANCELED, "given back before it was begun");
     } else if (!job->message->grant->tombstone) {
-        leaf_core_phase(core, job, PENSTOCK__PHASE__PHASE_FETCH);
-        status = extract_job(extract, job, &failed_range, &err);
-        job->fetch_ms = ps_clock_mono_ms() - began;
-        if (status == PS_OK) {
-            status = seal_job(extract, job, &err);
-            job->stage_ms = ps_clock_mono_ms() - began - job->fetch_ms;
+        job->cut.guess = false;
+        status = extract_and_seal(extract, job, &failed_range, &err);
+        if (job->cut.is && (status == PS_OK || (job->cut.guess && status != PS_CANCELED))) {
+            /* A failure under a guess may be the guess's: it is not worth a word before the start
+             * is proven. Then the same, if it is the source's, comes again. */
+            job->cut.whole = status == PS_OK;
+            leaf_cut_settle(core, &job);
+            return;
         }
     }
     if (status == PS_OK) {
-        job->sealed_at_ms = ps_clock_mono_ms();
+        learn_end(core, job);
         /* The queue is as long as all that a leaf may hold: a put never waits. */
         if (ps_queue_put(core->to_load, job, PS_WAIT_FOREVER) == PS_OK) {
             return;
         }
         ps_fail(&err, PS_CANCELED, "the leaf is stopping");
     }
-    Penstock__FailClass class = leaf_decide_extract_failure(&err);
-    if (class != PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL) {
-        log_warn("batch.extract_failed", "batch=%s epoch=%llu code=%s error=\"%s\"", job->id_text,
-                 (unsigned long long)job->epoch, err.code, err.text);
+    fail(core, job, failed_range, &err);
+}
+
+/* Nobody has proven the job's start in time: read up to it. */
+static void
+prove_one(struct extract *extract, struct leaf_job *job)
+{
+    struct leaf_core *core = extract->core;
+    struct ps_error err = {0};
+    uint64_t start = 0;
+    int64_t began = ps_clock_mono_ms();
+    leaf_core_phase(core, job, PENSTOCK__PHASE__PHASE_FETCH);
+    enum ps_status status = need_source(extract, job, &err);
+    if (status == PS_OK) {
+        status = leaf_stream_prove(core, &extract->source, job, &start, &err);
     }
-    const Penstock__Batch *batch = job->message->grant->batch;
-    uint64_t bp_id = failed_range < job->range_count ? batch->ranges[failed_range]->bp_id : 0;
-    leaf_core_failed(core, &job, class, &err, failed_range < job->range_count ? &bp_id : NULL);
+    if (status == PS_OK) {
+        atomic_store(&job->cut.truth, start);
+        log_info("cut.proven", "batch=%s start=%llu ms=%lld", job->id_text,
+                 (unsigned long long)start, (long long)(ps_clock_mono_ms() - began));
+    }
+    if (status == PS_OK || atomic_load(&job->cut.truth) != 0) {
+        leaf_core_phase(core, job, PENSTOCK__PHASE__PHASE_STAGE);
+        leaf_cut_settle(core, &job);
+        return;
+    }
+    fail(core, job, 0, &err);
 }
 
 void *
 leaf_extract_thread(void *ctx)
 {
     struct extract extract = {.core = ctx};
-    void *item = NULL;
+    enum ps_status status = PS_OK;
     leaf_core_name_thread("extract");
-    while (ps_queue_take(extract.core->to_extract, PS_WAIT_FOREVER, &item) == PS_OK) {
-        take_one(&extract, item);
+    while (status != PS_CANCELED) {
+        void *item = leaf_cut_take_due(extract.core);
+        if (item != NULL) {
+            prove_one(&extract, item);
+        } else {
+            status = ps_queue_take(extract.core->to_extract, leaf_cut_wait_ms(extract.core), &item);
+            if (status == PS_OK) {
+                take_one(&extract, item);
+            }
+        }
         leaf_core_name_thread("extract");
+    }
+    for (struct leaf_job *job; (job = leaf_cut_take_any(extract.core)) != NULL;) {
+        struct ps_error err;
+        ps_fail(&err, PS_CANCELED, "given back before its start was proven");
+        fail(extract.core, job, job->range_count, &err);
     }
     drop_source(&extract);
     ps_queue_close(extract.core->to_load);

@@ -25,6 +25,20 @@ fill_ranges(struct leaf_job *job, struct ps_error *err)
         out->from = range->from;
         out->end = range->from;
     }
+    const Penstock__Range *first = batch->n_ranges == 0 ? NULL : batch->ranges[0];
+    if (first != NULL && first->cut) {
+        if (batch->n_ranges != 1 || first->from == 0 || !first->has_anchor ||
+            first->anchor > first->from || first->target_bytes == 0) {
+            return ps_fail(err, PS_BADDATA, "a cut at %llu with anchor %llu among %zu ranges",
+                           (unsigned long long)first->from, (unsigned long long)first->anchor,
+                           batch->n_ranges);
+        }
+        job->cut.is = true;
+        job->cut.at = first->from;
+        job->cut.stop_at = first->target_bytes > UINT64_MAX - first->from
+                               ? UINT64_MAX
+                               : first->from + first->target_bytes;
+    }
     return PS_OK;
 }
 
@@ -40,6 +54,7 @@ leaf_job_new(Penstock__LeafGrant **own_message, struct leaf_docs *docs, struct l
     job->epoch = job->message->grant->epoch;
     job->range_count = batch->n_ranges;
     job->ranges = ps_xcalloc(batch->n_ranges, sizeof *job->ranges);
+    job->splittable_range = SIZE_MAX;
     job->resume = ps_xcalloc(batch->n_ranges, sizeof *job->resume);
     enum ps_status status = PS_OK;
     if (!ps_id_from_span(span_of(batch->batch_id), &job->id.id)) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* agent/leaf/leaf_job.h: one grant on its way through the leaf.
  * Invariant: a job is in exactly one place: waiting to be extracted, with the extract thread,
- * waiting to be loaded, with the load thread. Who takes it out of the last place frees it. Threads:
- * fields belong to the place the job is in; phase, bytes, rows and cancel are atomic because the
- * link thread reads and sets them. */
+ * parked until its start is proven (leaf_cut.h), waiting to be loaded, with the load thread. Who
+ * takes it out of the last place frees it. Threads: fields belong to the place the job is in;
+ * phase, bytes, rows and cancel are atomic because the link thread reads and sets them. */
 #ifndef AGENT_LEAF_LEAF_JOB_H
 #define AGENT_LEAF_LEAF_JOB_H
 
@@ -14,6 +14,24 @@
 #include "agent/stage/stage.h"
 #include "common/buf.h"
 #include "proto/frame.h"
+
+/* Of a job whose one range begins at a cut; all zero in others. */
+struct leaf_job_cut {
+    bool is; /* constant, as are at and stop_at: the range's nominal [at, stop_at) */
+    uint64_t at, stop_at;
+    _Atomic uint64_t truth; /* where the first record truly begins; 0 = unknown */
+
+    /* As decoded; of the place the job is in. */
+    bool guess;                    /* read_start may be wrong */
+    bool whole;                    /* decoded and sealed from read_start to read_end */
+    bool eof;                      /* the object ends at read_end */
+    uint64_t read_start, read_end; /* equal: no record begins in the range */
+
+    /* Under core->lock. */
+    uint64_t start, end; /* what the agent is told; 0 = nothing yet */
+    bool proven;
+    int64_t due_ms; /* parked: when this leaf finds out for itself */
+};
 
 struct leaf_job {
     Penstock__LeafGrant *message; /* owned: keys, versions and tokens are borrowed from it */
@@ -26,6 +44,8 @@ struct leaf_job {
     struct dest_range *ranges; /* as many as the grant has; end, eof and resume are filled here */
     struct ps_buf *resume;     /* owns ranges[i].resume */
     size_t range_count;
+    struct leaf_job_cut cut;
+    size_t splittable_range; /* the one whose rest may be taken as cuts; SIZE_MAX = none */
     struct dest_counts counts;
     int64_t fetch_ms, stage_ms, load_ms;
     int64_t sealed_at_ms; /* mono */

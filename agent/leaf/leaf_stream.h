@@ -19,19 +19,27 @@ struct leaf_source {
     struct source *source; /* NULL = not open */
 };
 
-/* Opens the object of job's range `index` at the range's start. */
+/* Opens the object of job's range `index` at the range's start: of a cut, at its true start where
+ * that is known, else before the cut, to find it. */
 PS_MUSTCHECK enum ps_status leaf_stream_open(struct leaf_core *core,
                                              const struct leaf_source *source, struct leaf_job *job,
                                              size_t index, struct leaf_stream **out,
                                              struct ps_error *err);
 /* True when the stream stands exactly where job's range `index` begins. */
-bool leaf_stream_continues(const struct leaf_stream *stream, const struct leaf_job *job,
-                           size_t index);
+bool leaf_stream_continues(const struct leaf_stream *stream, struct leaf_job *job, size_t index);
 /* Reads job's range `index` into job->rows and fills job->ranges[index] and job->counts.
- * PS_CANCELED when the job or the leaf is asked to stop. */
+ * PS_CANCELED when the job or the leaf is asked to stop. Of a cut, job->cut tells the rest; a
+ * failure while job->cut.guess is set may be the guess's own and proves nothing. */
 PS_MUSTCHECK enum ps_status leaf_stream_read_range(struct leaf_stream *stream, struct leaf_job *job,
                                                    size_t index, struct ps_error *err);
 void leaf_stream_close(struct leaf_stream *stream); /* NULL is fine */
+
+/* Where the first record at or after the job's cut begins, read from the last proven boundary on.
+ * PS_AGAIN, code "cut_disproven", when that became known meanwhile. */
+PS_MUSTCHECK enum ps_status leaf_stream_prove(struct leaf_core *core,
+                                              const struct leaf_source *source,
+                                              struct leaf_job *job, uint64_t *out_start,
+                                              struct ps_error *err);
 
 /* First bytes of an object, unwrapped, for samples: at most cap of them, appended to out.
  * *out_whole: that was all. */
