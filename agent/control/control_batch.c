@@ -158,6 +158,32 @@ is_at_some_leaf(struct control_core *core, const struct control_batch *asked)
 }
 
 static void
+send_proof(struct control_core *core, const struct control_batch *batch)
+{
+    Penstock__Proof proof = PENSTOCK__PROOF__INIT;
+    Penstock__LeafProof message = PENSTOCK__LEAF_PROOF__INIT;
+    proof.batch_id = batch->grant->batch->batch_id;
+    proof.epoch = batch->grant->epoch;
+    proof.start = batch->proof;
+    message.proof = &proof;
+    core->env.send_leaf(core->env.ctx, batch->grant->leaf, MSG_LEAF_PROOF, &message.base);
+}
+
+bool
+control_batch_proof(struct control_core *core, const Penstock__Proof *proof)
+{
+    struct control_batch *batch = control_batch_find(core, proof->batch_id, proof->epoch);
+    if (batch == NULL || batch->proof == proof->start) {
+        return false;
+    }
+    batch->proof = proof->start;
+    if (batch->place == PLACE_LEAF) {
+        send_proof(core, batch);
+    }
+    return true;
+}
+
+static void
 give_leaf(struct control_core *core, struct control_batch *batch)
 {
     const Penstock__Batch *frozen = batch->grant->batch;
@@ -170,6 +196,9 @@ give_leaf(struct control_core *core, struct control_batch *batch)
     message.stamp = &core->seen;
     core->env.send_leaf(core->env.ctx, batch->grant->leaf, MSG_LEAF_GRANT, &message.base);
     batch->place = PLACE_LEAF;
+    if (batch->proof != 0) {
+        send_proof(core, batch);
+    }
 }
 
 void
@@ -226,6 +255,12 @@ control_batch_progress(struct control_core *core, uint32_t leaf,
         batch->phase = held->phase;
         batch->bytes = held->bytes;
         batch->rows = held->rows;
+        /* A start that equals the coordinator's own word is no news to it. */
+        core->held_news |= batch->start != held->start || batch->end != held->end ||
+                           (batch->proven != held->proven && held->start != batch->proof);
+        batch->start = held->start;
+        batch->end = held->end;
+        batch->proven = held->proven;
         ps_buf_clear(&batch->object);
         ps_buf_xappend(&batch->object, held->object.data, held->object.len);
     }

@@ -41,6 +41,9 @@ struct control_batch {
     Penstock__Phase phase;
     uint64_t bytes, rows;
     struct ps_buf object;
+    uint64_t start, end; /* of a cut, as the leaf decoded it; 0 = unknown */
+    bool proven;
+    uint64_t proof; /* the coordinator's last word on its start; 0 = none */
 };
 
 struct control_task {
@@ -117,6 +120,7 @@ struct control_core {
     uint32_t *asked; /* wants of the last sync, a leaf each */
     uint32_t asked_tasks;
     bool asked_draining;
+    bool held_news; /* a cut was decoded or proven since the last Sync */
 
     struct control_leaf *leaves;
     struct ps_list docs, batches, tasks, reports, turns;
@@ -160,6 +164,8 @@ void control_doc_free(struct control_core *core, struct control_doc *doc);
 /* control_batch.c */
 void control_batch_take(struct control_core *core, Penstock__Grant **own_grant);
 void control_batch_cancel(struct control_core *core, const Penstock__CancelOrder *order);
+/* True when it says something new. */
+bool control_batch_proof(struct control_core *core, const Penstock__Proof *proof);
 void control_batch_distribute(struct control_core *core);
 void control_batch_give_back_queued(struct control_core *core, uint32_t leaf, const char *code);
 void control_batch_leaf_gone(struct control_core *core, uint32_t leaf, Penstock__FailClass class,

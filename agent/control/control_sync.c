@@ -91,6 +91,10 @@ put_held(const struct control_core *core, struct sync_parts *parts, Penstock__Sy
         held->bytes = batch->bytes;
         held->has_rows = 1;
         held->rows = batch->rows;
+        held->has_start = held->has_end = held->has_proven = batch->end != 0;
+        held->start = batch->start;
+        held->end = batch->end;
+        held->proven = batch->proven;
         held->has_object = batch->object.len > 0;
         held->object = proto_bytes(batch->object.ptr, batch->object.len);
         parts->held_list[sync->n_held++] = held;
@@ -199,6 +203,7 @@ send_sync(struct control_core *core, unsigned slot, int64_t now)
     put_leaves(core, &parts, &sync);
     core->asked_tasks = control_task_want(core);
     core->asked_draining = core->draining;
+    core->held_news = false;
     sync.has_want_tasks = 1;
     sync.want_tasks = core->asked_tasks;
     sync.has_wait_ms = 1;
@@ -223,11 +228,12 @@ send_sync(struct control_core *core, unsigned slot, int64_t now)
     ps_free(parts.known_list);
 }
 
-/* We could take more than the last Sync said, or are draining and have not said so. */
+/* We could take more than the last Sync said, or have something to say that somebody waits for. */
 static bool
 has_news(const struct control_core *core)
 {
-    if (core->draining != core->asked_draining || control_task_want(core) > core->asked_tasks) {
+    if (core->draining != core->asked_draining || core->held_news ||
+        control_task_want(core) > core->asked_tasks) {
         return true;
     }
     for (uint32_t i = 0; i < core->config.leaves; i++) {
@@ -337,9 +343,11 @@ take_hello_reply(struct control_core *core, const Penstock__HelloReply *reply)
     core->next_sync_ms = control_now(core) + CONTROL_RETRY_MOST_MS;
 }
 
-static void
+/* True when a proof in it was new. */
+static bool
 obey(struct control_core *core, Penstock__SyncReply *reply)
 {
+    bool proven = false;
     for (size_t i = 0; i < reply->n_cancels; i++) {
         control_batch_cancel(core, reply->cancels[i]);
     }
@@ -353,16 +361,22 @@ obey(struct control_core *core, Penstock__SyncReply *reply)
     for (size_t i = 0; i < reply->n_grants; i++) {
         control_batch_take(core, &reply->grants[i]);
     }
+    for (size_t i = 0; i < reply->n_proofs; i++) {
+        proven |= control_batch_proof(core, reply->proofs[i]);
+    }
     for (size_t i = 0; i < reply->n_tasks; i++) {
         control_task_take(core, &reply->tasks[i]);
     }
+    return proven;
 }
 
 /* A coordinator that does not park must not make us spin. */
 static void
-plan_next(struct control_core *core, const Penstock__SyncReply *reply, int64_t asked_ms)
+plan_next(struct control_core *core, const Penstock__SyncReply *reply, bool proven,
+          int64_t asked_ms)
 {
-    bool empty = reply->n_grants + reply->n_tasks + reply->n_cancels + reply->n_cancel_tasks == 0;
+    bool empty =
+        !proven && reply->n_grants + reply->n_tasks + reply->n_cancels + reply->n_cancel_tasks == 0;
     int busy = 0;
     free_slot(core, &busy);
     if (empty && busy == 0 && control_now(core) - asked_ms < EMPTY_FAST_MS) {
@@ -382,8 +396,7 @@ take_sync_reply(struct control_core *core, Penstock__SyncReply *reply, int64_t a
     }
     switch (reply->answer) {
     case PENSTOCK__ANSWER__ANSWER_OK:
-        obey(core, reply);
-        plan_next(core, reply, asked_ms);
+        plan_next(core, reply, obey(core, reply), asked_ms);
         return;
     case PENSTOCK__ANSWER__ANSWER_UNKNOWN:
         core->greeted = false;
