@@ -97,7 +97,7 @@ skip_to(struct leaf_stream *stream, uint64_t from, struct ps_error *err)
 static enum ps_status
 enter_plain(struct leaf_stream *stream, const struct spec *spec, uint64_t at, struct ps_error *err)
 {
-    struct unwrap_limits limits = limits_of(spec);
+    struct unwrap_limits limits = limits_of(spec, stream->core->config->budget_bytes);
     enum ps_status status = stream->ops->seek(stream->reader, at, err);
     return status == PS_OK ? unwrap_open("none", pull_source, stream, &limits, &stream->unwrap, err)
                            : status;
