@@ -87,6 +87,43 @@ forget_decoded(struct leaf_core *core, struct leaf_job *job)
     }
 }
 
+/* Chains and cuts go on in the middle of an object: those are opened when their turn comes. */
+static void
+begin_ahead(struct extract *extract, const struct leaf_job *job)
+{
+    const Penstock__Batch *batch = job->message->grant->batch;
+    struct leaf_want *wants = ps_xcalloc(job->range_count, sizeof *wants);
+    for (size_t i = 0; i < job->range_count; i++) {
+        const Penstock__Range *range = batch->ranges[i];
+        wants[i] = (struct leaf_want){
+            .key = job->ranges[i].key,
+            .version = job->ranges[i].version,
+            .size_bytes = range->has_size_bytes ? range->size_bytes : UINT64_MAX,
+            .from_start = range->from == 0 && !range->cut,
+        };
+    }
+    leaf_ahead_begin(extract->source.ahead, extract->source.ops, extract->source.source, wants,
+                     job->range_count);
+}
+
+static enum ps_status
+extract_ranges(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
+               struct ps_error *err)
+{
+    for (size_t i = 0; i < job->range_count; i++) {
+        *out_failed_range = i;
+        enum ps_status status = read_range(extract, job, i, err);
+        if (status != PS_OK) {
+            char name[256];
+            return ps_wrap(err, status, "%s at offset %llu",
+                           log_quote(job->ranges[i].key, name, sizeof name),
+                           (unsigned long long)job->ranges[i].from);
+        }
+        *out_failed_range = job->range_count;
+    }
+    return PS_OK;
+}
+
 /* *out_failed_range: which range was being read when it failed. */
 static enum ps_status
 extract_job(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
@@ -100,16 +137,10 @@ extract_job(struct extract *extract, struct leaf_job *job, size_t *out_failed_ra
         return status;
     }
     status = need_source(extract, job, err);
-    for (size_t i = 0; status == PS_OK && i < job->range_count; i++) {
-        *out_failed_range = i;
-        status = read_range(extract, job, i, err);
-        if (status != PS_OK) {
-            char name[256];
-            return ps_wrap(err, status, "%s at offset %llu",
-                           log_quote(job->ranges[i].key, name, sizeof name),
-                           (unsigned long long)job->ranges[i].from);
-        }
-        *out_failed_range = job->range_count;
+    if (status == PS_OK) {
+        begin_ahead(extract, job);
+        status = extract_ranges(extract, job, out_failed_range, err);
+        leaf_ahead_end(extract->source.ahead);
     }
     if (status == PS_OK && PS_FAILPOINT("leaf.after_fetch")) {
         status = ps_fail(err, PS_AGAIN, "failpoint leaf.after_fetch");
@@ -231,7 +262,7 @@ prove_one(struct extract *extract, struct leaf_job *job)
 void *
 leaf_extract_thread(void *ctx)
 {
-    struct extract extract = {.core = ctx};
+    struct extract extract = {.core = ctx, .source.ahead = leaf_ahead_new()};
     enum ps_status status = PS_OK;
     leaf_core_name_thread("extract");
     while (status != PS_CANCELED) {
@@ -252,6 +283,7 @@ leaf_extract_thread(void *ctx)
         fail(extract.core, job, job->range_count, &err);
     }
     drop_source(&extract);
+    leaf_ahead_free(extract.source.ahead);
     ps_queue_close(extract.core->to_load);
     return NULL;
 }

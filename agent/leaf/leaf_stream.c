@@ -18,7 +18,7 @@ enum {
 struct leaf_stream {
     struct leaf_core *core;
     const struct source_ops *ops;
-    struct source_reader *reader;
+    struct leaf_object object;
     struct unwrap *unwrap;
     const struct decode_ops *decode;
     struct decoder *decoder;
@@ -52,7 +52,7 @@ static enum ps_status
 pull_source(void *ctx, uint8_t *out, size_t cap, size_t *out_n, struct ps_error *err)
 {
     struct leaf_stream *stream = ctx;
-    return stream->ops->read(stream->reader, out, cap, out_n, err);
+    return leaf_object_read(stream->ops, &stream->object, out, cap, out_n, err);
 }
 
 /* A window is held beside the rows: at most half of what they may take, but never less than what
@@ -98,7 +98,7 @@ static enum ps_status
 enter_plain(struct leaf_stream *stream, const struct spec *spec, uint64_t at, struct ps_error *err)
 {
     struct unwrap_limits limits = limits_of(spec, stream->core->config->budget_bytes);
-    enum ps_status status = stream->ops->seek(stream->reader, at, err);
+    enum ps_status status = stream->ops->seek(stream->object.reader, at, err);
     return status == PS_OK ? unwrap_open("none", pull_source, stream, &limits, &stream->unwrap, err)
                            : status;
 }
@@ -153,9 +153,10 @@ enter_cut(struct leaf_stream *stream, const struct spec *spec, const Penstock__R
 
 /* The object's reader, a window and the format's decoder, not yet opened. */
 static enum ps_status
-open_object(struct leaf_stream *stream, const struct leaf_source *source,
-            const struct dest_range *range, struct ps_error *err)
+open_object(struct leaf_stream *stream, const struct leaf_source *source, size_t index,
+            struct ps_error *err)
 {
+    const struct dest_range *range = &stream->job->ranges[index];
     stream->window = ps_alloc(stream->cap);
     if (stream->window == NULL) {
         return ps_fail(err, PS_FULL, "out of memory for a window of %d bytes", WINDOW_BYTES);
@@ -164,8 +165,10 @@ open_object(struct leaf_stream *stream, const struct leaf_source *source,
     if (stream->decode == NULL) {
         return err->status;
     }
-    return source->ops->open_object(source->source, range->key, range->version, &stream->reader,
-                                    err);
+    return source->ahead != NULL
+               ? leaf_ahead_open(source->ahead, index, &stream->object, err)
+               : source->ops->open_object(source->source, range->key, range->version,
+                                          &stream->object.reader, err);
 }
 
 static struct leaf_stream *
@@ -191,7 +194,7 @@ leaf_stream_open(struct leaf_core *core, const struct leaf_source *source, struc
     const struct spec *spec = job->doc->spec;
     const Penstock__Range *range = job->message->grant->batch->ranges[index];
     struct leaf_stream *stream = stream_new(core, source, job, index);
-    enum ps_status status = open_object(stream, source, &job->ranges[index], err);
+    enum ps_status status = open_object(stream, source, index, err);
     if (status == PS_OK && job->cut.is) {
         uint64_t truth = leaf_cut_truth(core, job);
         status = enter_cut(stream, spec, range, truth != 0 ? truth : job->cut.at, err);
@@ -228,7 +231,7 @@ leaf_stream_close(struct leaf_stream *stream)
         stream->decode->close(stream->decoder);
     }
     unwrap_close(stream->unwrap);
-    stream->ops->close_object(stream->reader);
+    leaf_object_close(stream->ops, &stream->object);
     ps_buf_fini(&stream->names_bytes);
     ps_free(stream->names);
     ps_free(stream->window);
@@ -443,7 +446,7 @@ end_reading(struct leaf_stream *stream, bool *out_eof, struct ps_error *err)
         status = refill(stream, err);
     }
     *out_eof = stream->eof && stream->start == stream->end;
-    return status == PS_OK ? stream->ops->verify(stream->reader, err) : status;
+    return status == PS_OK ? stream->ops->verify(stream->object.reader, err) : status;
 }
 
 /* Whether what follows the range may be entered anywhere. */
@@ -639,11 +642,12 @@ leaf_stream_prove(struct leaf_core *core, const struct leaf_source *source, stru
     static const struct decode_sink sink = {
         .header = pass_header, .record = pass_record, .reject = pass_reject};
     const Penstock__Range *range = job->message->grant->batch->ranges[0];
+    const struct leaf_source direct = {.ops = source->ops, .source = source->source};
     struct leaf_stream *stream = stream_new(core, source, job, 0);
     uint64_t nearest = leaf_cut_nearest(core, job, range->anchor);
     bool eof = false;
     stream->guessing = true; /* whoever else proves it makes this needless */
-    enum ps_status status = open_object(stream, source, &job->ranges[0], err);
+    enum ps_status status = open_object(stream, &direct, 0, err);
     if (status == PS_OK) {
         status =
             enter_cut(stream, job->doc->spec, range, nearest != 0 ? nearest : range->anchor, err);

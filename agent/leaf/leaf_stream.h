@@ -8,6 +8,7 @@
 #define AGENT_LEAF_LEAF_STREAM_H
 
 #include "agent/decode/decode.h"
+#include "agent/leaf/leaf_ahead.h"
 #include "agent/leaf/leaf_core.h"
 #include "agent/leaf/leaf_job.h"
 
@@ -16,7 +17,8 @@ struct leaf_stream;
 /* A driver and its state for one pipeline. */
 struct leaf_source {
     const struct source_ops *ops;
-    struct source *source; /* NULL = not open */
+    struct source *source;    /* NULL = not open */
+    struct leaf_ahead *ahead; /* begun with the job's ranges; NULL = each object is opened here */
 };
 
 /* Opens the object of job's range `index` at the range's start: of a cut, at its true start where

@@ -79,6 +79,11 @@ struct source_ops {
     /* After the last byte a batch uses: is the object still the version that was opened? */
     enum ps_status (*verify)(struct source_reader *reader, struct ps_error *err);
     void (*close_object)(struct source_reader *reader); /* NULL is fine */
+
+    /* How many small objects of one batch are worth opening and reading at once, each by a thread
+     * of its own (agent/leaf/leaf_ahead.h); 0 or 1 = one after the other. Used only while opening
+     * is slow. */
+    unsigned in_flight;
 };
 
 /* The registered driver for a URL's scheme; NULL with err naming what is built in. A path without

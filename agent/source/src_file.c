@@ -433,4 +433,5 @@ const struct source_ops src_file_ops = {
     .seek = file_seek,
     .verify = file_verify,
     .close_object = file_close_object,
+    .in_flight = 8, /* a cold disk or a network's */
 };
