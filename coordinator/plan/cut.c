@@ -57,3 +57,15 @@ cut_rest_bytes(uint64_t size_bytes, bool compressed, uint64_t offset, uint64_t b
     }
     return offset == 0 ? 0 : batch_bytes;
 }
+
+bool
+cut_wants_split(uint64_t rest_bytes, uint64_t others_bytes, uint64_t batch_bytes, uint32_t leaves)
+{
+    return leaves > 1 && rest_bytes > batch_bytes && rest_bytes > others_bytes / leaves;
+}
+
+uint64_t
+cut_part_bytes(uint64_t most, uint64_t target)
+{
+    return target == 0 || most < target + target / 2 ? most : target;
+}

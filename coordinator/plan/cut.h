@@ -42,4 +42,11 @@ uint64_t cut_estimate_bytes(uint64_t size_bytes, bool compressed);
 uint64_t cut_rest_bytes(uint64_t size_bytes, bool compressed, uint64_t offset,
                         uint64_t batch_bytes);
 
+/* Is what is left of one object worth taking in parallel? Not while the others give every leaf more
+ * to do than this one is long. others_bytes: estimate of what else is to be cut. */
+bool cut_wants_split(uint64_t rest_bytes, uint64_t others_bytes, uint64_t batch_bytes,
+                     uint32_t leaves);
+/* The next part of a range of `most` bytes: about target, and no small rest behind it. */
+uint64_t cut_part_bytes(uint64_t most, uint64_t target);
+
 #endif
