@@ -88,7 +88,8 @@ cat_batch_insert(struct catalog *catalog, const struct cat_batch *row,
     for (uint32_t i = 0; status == PS_OK && i < row->ranges; i++) {
         status = CATALOG_RUN(catalog, QUERY_RANGE_INSERT, err, sql_u64(row->pipeline_id),
                              sql_id(&row->id.id), sql_int(i), sql_u64(ranges[i].bp_id),
-                             sql_u64(ranges[i].from), sql_u64(ranges[i].target_bytes));
+                             sql_u64(ranges[i].from), sql_u64(ranges[i].target_bytes),
+                             sql_int(ranges[i].part));
     }
     return status;
 }
@@ -120,7 +121,8 @@ cat_batch_ranges(struct catalog *catalog, const struct cat_batch *batch, struct 
            (status = sql_step(stmt, &row, err)) == PS_OK && row) {
         ranges[count++] = (struct cat_range){.bp_id = (uint64_t)sql_column_int(stmt, 0),
                                              .from = (uint64_t)sql_column_int(stmt, 1),
-                                             .target_bytes = (uint64_t)sql_column_int(stmt, 2)};
+                                             .target_bytes = (uint64_t)sql_column_int(stmt, 2),
+                                             .part = sql_column_int(stmt, 3) != 0};
     }
     sql_reset(stmt);
     *out_count = count;

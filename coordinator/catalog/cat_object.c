@@ -27,6 +27,7 @@ cat_object_fill(sqlite3_stmt *stmt, struct cat_object *out)
     out->reason = sql_column_text(stmt, c++);
     out->records = (uint64_t)sql_column_int(stmt, c++);
     out->spent_ms = (uint64_t)sql_column_int(stmt, c++);
+    out->cut_offset = (uint64_t)sql_column_int(stmt, c++);
 }
 
 enum ps_status
@@ -72,7 +73,7 @@ cat_object_get(struct catalog *catalog, uint64_t pipeline_id, uint64_t id, cat_o
         sql_int((row)->mtime_ms), sql_text((row)->state), sql_u64((row)->offset),                  \
         sql_u64((row)->rest_bytes), sql_blob((row)->resume),                                       \
         (row)->has_batch ? sql_id(&(row)->batch.id) : sql_null(), sql_text((row)->reason),         \
-        sql_u64((row)->records), sql_u64((row)->spent_ms)
+        sql_u64((row)->records), sql_u64((row)->spent_ms), sql_u64((row)->cut_offset)
 
 enum ps_status
 cat_object_insert(struct catalog *catalog, const struct cat_object *row, struct ps_error *err)
@@ -167,10 +168,10 @@ cat_object_put_known(struct catalog *catalog, const struct cat_known_range *row,
 }
 
 enum ps_status
-cat_object_get_known(struct catalog *catalog, struct cat_known_range *known, bool *out_found,
-                     struct ps_error *err)
+cat_object_next_known(struct catalog *catalog, struct cat_known_range *known, bool *out_found,
+                      struct ps_error *err)
 {
-    sqlite3_stmt *stmt = catalog->queries[QUERY_KNOWN_GET];
+    sqlite3_stmt *stmt = catalog->queries[QUERY_KNOWN_NEXT];
     bool row = false;
     enum ps_status status = SQL_BIND(stmt, err, sql_u64(known->pipeline_id),
                                      sql_id(&known->hash.id), sql_u64(known->from));
@@ -179,11 +180,12 @@ cat_object_get_known(struct catalog *catalog, struct cat_known_range *known, boo
     }
     *out_found = status == PS_OK && row;
     if (*out_found) {
-        known->end = (uint64_t)sql_column_int(stmt, 0);
-        known->eof = sql_column_int(stmt, 1) != 0;
-        known->resume = sql_column_span(stmt, 2);
-        known->records = (uint64_t)sql_column_int(stmt, 4);
-        *out_found = sql_column_id(stmt, 3, &known->batch.id);
+        known->from = (uint64_t)sql_column_int(stmt, 0);
+        known->end = (uint64_t)sql_column_int(stmt, 1);
+        known->eof = sql_column_int(stmt, 2) != 0;
+        known->resume = sql_column_span(stmt, 3);
+        known->records = (uint64_t)sql_column_int(stmt, 5);
+        *out_found = sql_column_id(stmt, 4, &known->batch.id);
     }
     return status; /* not reset: known borrows from it */
 }

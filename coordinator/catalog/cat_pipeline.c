@@ -145,7 +145,8 @@ cat_pipeline_delete(struct catalog *catalog, uint64_t pipeline_id, struct ps_err
 {
     static const enum query_name deletes[] = {
         QUERY_PIPELINE_DELETE_SPEC,    QUERY_PIPELINE_DELETE_OBJECTS, QUERY_PIPELINE_DELETE_KNOWN,
-        QUERY_PIPELINE_DELETE_BATCHES, QUERY_PIPELINE_DELETE_RANGES,  QUERY_PIPELINE_DELETE,
+        QUERY_PIPELINE_DELETE_BATCHES, QUERY_PIPELINE_DELETE_RANGES,  QUERY_PIPELINE_DELETE_PARTS,
+        QUERY_PIPELINE_DELETE,
     };
     enum ps_status status = PS_OK;
     for (size_t i = 0; status == PS_OK && i < sizeof deletes / sizeof deletes[0]; i++) {

@@ -206,7 +206,7 @@ catalog_commit(struct catalog *catalog, struct ps_error *err)
         return PS_OK;
     }
     /* The one query that lends its row beyond the call: no snapshot outlives its turn. */
-    sql_reset(catalog->queries[QUERY_KNOWN_GET]);
+    sql_reset(catalog->queries[QUERY_KNOWN_NEXT]);
     sqlite3_stmt *raise = NULL;
     enum ps_status status = catalog_write(catalog, QUERY_COMMIT_SEQ, &raise, err);
     if (status == PS_OK) {

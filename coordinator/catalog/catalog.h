@@ -108,11 +108,26 @@ PS_MUSTCHECK enum ps_status cat_object_drop_known(struct catalog *catalog, uint6
 PS_MUSTCHECK enum ps_status cat_object_put_known(struct catalog *catalog,
                                                  const struct cat_known_range *row,
                                                  struct ps_error *err);
-/* known names pipeline, hash and from; the rest is filled, its pointers stay valid until the next
- * call on this catalog. *out_found false: none. */
-PS_MUSTCHECK enum ps_status cat_object_get_known(struct catalog *catalog,
-                                                 struct cat_known_range *known, bool *out_found,
-                                                 struct ps_error *err);
+/* known names pipeline, hash and from; it becomes the first such range from there on, its pointers
+ * stay valid until the next call on this catalog. *out_found false: none. */
+PS_MUSTCHECK enum ps_status cat_object_next_known(struct catalog *catalog,
+                                                  struct cat_known_range *known, bool *out_found,
+                                                  struct ps_error *err);
+
+/* ---- cat_part.c: ranges of batch partitions that are taken in parallel */
+typedef bool (*cat_part_fn)(void *ctx, const struct cat_part *row);
+/* Puts or replaces the part that begins at row->from. */
+PS_MUSTCHECK enum ps_status cat_part_put(struct catalog *catalog, const struct cat_part *row,
+                                         struct ps_error *err);
+PS_MUSTCHECK enum ps_status cat_part_drop(struct catalog *catalog, uint64_t pipeline_id,
+                                          uint64_t bp_id, uint64_t from, struct ps_error *err);
+/* All of a batch partition, by from. */
+PS_MUSTCHECK enum ps_status cat_part_all(struct catalog *catalog, uint64_t pipeline_id,
+                                         uint64_t bp_id, cat_part_fn each, void *ctx,
+                                         struct ps_error *err);
+/* All of a pipeline. */
+PS_MUSTCHECK enum ps_status cat_part_drop_all(struct catalog *catalog, uint64_t pipeline_id,
+                                              struct ps_error *err);
 
 /* ---- cat_batch.c */
 PS_MUSTCHECK enum ps_status cat_batch_insert(struct catalog *catalog, const struct cat_batch *row,

@@ -85,7 +85,8 @@ struct cat_object { /* one batch partition */
     struct batch_id batch; /* the latest one that holds or held it */
     const char *reason;    /* NULL: none */
     uint64_t records;
-    uint64_t spent_ms; /* fetch and load time of its loaded batches */
+    uint64_t spent_ms;   /* fetch and load time of its loaded batches */
+    uint64_t cut_offset; /* taken in parallel: where the next part is cut; 0: a chain */
 };
 
 /* Which batch partitions a list has. Members that a list does not use are said there. */
@@ -114,6 +115,23 @@ struct cat_range {
     uint64_t bp_id;
     uint64_t from;
     uint64_t target_bytes;
+    bool part; /* a row of `part`: other ranges of this batch partition may be open too */
+};
+
+struct cat_part { /* a range behind the offset of a batch partition that is taken in parallel */
+    uint64_t pipeline_id;
+    uint64_t bp_id;
+    uint64_t from; /* where it was cut: it owns the records that begin in [from, from + target) */
+    uint64_t target_bytes;
+    const char *state; /* free open loaded */
+    bool has_batch;
+    struct batch_id batch; /* open, loaded: the one that holds or held it */
+    /* loaded: */
+    uint64_t start; /* of its first record */
+    uint64_t end;   /* of its last record; equal to start: no record begins in it */
+    bool eof;
+    uint64_t records;
+    struct ps_span resume; /* the token that stands at end */
 };
 
 struct cat_range_end {

@@ -327,13 +327,64 @@ Test(catalog, known_ranges)
     cr_assert_eq(cat_object_put_known(catalog, &row, &err), PS_OK, "once more is fine");
     struct cat_known_range back = {.pipeline_id = p, .hash = row.hash, .from = 5};
     bool found = false;
-    cr_assert_eq(cat_object_get_known(catalog, &back, &found, &err), PS_OK);
-    cr_assert(found && back.end == 9 && !back.eof && back.records == 3);
+    cr_assert_eq(cat_object_next_known(catalog, &back, &found, &err), PS_OK);
+    cr_assert(found && back.from == 5 && back.end == 9 && !back.eof && back.records == 3);
     cr_assert(ps_span_eq(back.resume, row.resume));
     cr_assert(ps_id_eq(back.batch.id, row.batch.id));
+    back.from = 1;
+    cr_assert_eq(cat_object_next_known(catalog, &back, &found, &err), PS_OK);
+    cr_assert(found && back.from == 5, "the next one from there on");
     back.from = 6;
-    cr_assert_eq(cat_object_get_known(catalog, &back, &found, &err), PS_OK);
+    cr_assert_eq(cat_object_next_known(catalog, &back, &found, &err), PS_OK);
     cr_assert_not(found);
+    catalog_close(catalog);
+}
+
+static bool
+take_part(void *ctx, const struct cat_part *row)
+{
+    struct cat_part *out = ctx;
+    cr_assert(out->bp_id == 0 || row->from > out->from, "by from");
+    *out = *row;
+    out->resume = ps_span(NULL, 0);
+    cr_assert(ps_span_eq(row->resume, ps_span_str(row->eof ? "" : "token")));
+    return true;
+}
+
+Test(catalog, parts)
+{
+    struct catalog *catalog = open_it();
+    uint64_t p = add_pipeline(catalog, "p");
+    struct cat_part row = {.pipeline_id = p,
+                           .bp_id = 7,
+                           .from = 100,
+                           .target_bytes = 50,
+                           .state = "open",
+                           .has_batch = true,
+                           .batch = {ps_id_new()},
+                           .resume = ps_span_str("token")};
+    cr_assert_eq(cat_part_put(catalog, &row, &err), PS_OK, "%s", err.text);
+    row.from = 150;
+    row.start = 155;
+    row.end = 201;
+    row.records = 4;
+    row.state = "loaded";
+    cr_assert_eq(cat_part_put(catalog, &row, &err), PS_OK, "%s", err.text);
+    row.resume = ps_span(NULL, 0);
+    row.eof = true;
+    cr_assert_eq(cat_part_put(catalog, &row, &err), PS_OK, "replaces");
+    struct cat_part last = {0};
+    cr_assert_eq(cat_part_all(catalog, p, 7, take_part, &last, &err), PS_OK, "%s", err.text);
+    cr_assert(last.from == 150 && last.start == 155 && last.end == 201 && last.records == 4);
+    cr_assert(last.has_batch && ps_id_eq(last.batch.id, row.batch.id));
+    cr_assert_eq(cat_part_drop(catalog, p, 7, 150, &err), PS_OK);
+    last = (struct cat_part){0};
+    cr_assert_eq(cat_part_all(catalog, p, 7, take_part, &last, &err), PS_OK);
+    cr_assert_eq(last.from, 100);
+    cr_assert_eq(cat_part_drop_all(catalog, p, &err), PS_OK);
+    last = (struct cat_part){0};
+    cr_assert_eq(cat_part_all(catalog, p, 7, take_part, &last, &err), PS_OK);
+    cr_assert_eq(last.bp_id, 0);
     catalog_close(catalog);
 }
 
@@ -369,7 +420,8 @@ Test(catalog, no_query_walks_a_large_table)
         while (sql_step(stmt, &row, &err) == PS_OK && row) {
             const char *detail = sql_column_text(stmt, 3);
             bool walks = strncmp(detail, "SCAN batch", 10) == 0 ||
-                         strncmp(detail, "SCAN known_range", 16) == 0;
+                         strncmp(detail, "SCAN known_range", 16) == 0 ||
+                         strncmp(detail, "SCAN part", 9) == 0;
             cr_assert(!walks || strstr(detail, "USING INDEX batch_open") != NULL, "%s: %s",
                       texts[i], detail);
         }
