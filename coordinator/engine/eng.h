@@ -62,6 +62,12 @@ struct eng_batch {
     uint64_t listed_seq;      /* the holder's latest Sync that lists it */
     uint64_t cancel_epoch;    /* the epoch whose holder was told to stop */
     bool resend;              /* granted in an answer that was lost */
+    /* Of a part, while it is leased: eng_prove.h. */
+    uint64_t held_start; /* as its leaf decoded it; 0: not yet */
+    uint64_t held_end;
+    uint64_t proof; /* where it truly begins; 0: unknown */
+    bool held_proven;
+    bool proof_told;
 };
 
 enum eng_agent_state { ENG_AGENT_ONLINE, ENG_AGENT_GONE };
@@ -152,6 +158,8 @@ struct eng_pipeline {
     int64_t next_discover_ms; /* mono; continuous */
     bool is_distrusted;       /* our catalog turned out to be old: until it is reconciled */
     bool merge_ranges;        /* this reconcile takes the ledger's ranges */
+    uint64_t *to_prove;       /* batch partitions with news of their parts */
+    size_t to_prove_count;
     struct eng_unseen *unseen;
     size_t unseen_count;
     struct ps_list hot; /* chains that leaves have open, the earliest end first: eng_hot.h */

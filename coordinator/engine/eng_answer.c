@@ -4,6 +4,7 @@
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_prove.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_sync.h"
 #include "coordinator/engine/eng_task.h"
@@ -103,6 +104,11 @@ new_range(struct engine *engine, struct eng_pipeline *p, const struct cat_range 
     out->resume = eng_out_bytes(object.row.resume);
     out->has_size_bytes = true;
     out->size_bytes = object.row.size_bytes;
+    if (range->part) {
+        out->has_cut = out->cut = true;
+        out->has_anchor = true;
+        out->anchor = object.row.offset;
+    }
     eng_store_end_object(&object);
     return out;
 }
@@ -223,6 +229,7 @@ settle(struct engine *engine, struct eng_agent *agent)
     if (engine->now_ms >= agent->parked_until_ms) {
         (void)eng_sync_reply(agent);
     }
+    eng_prove_answer(agent);
     add_cancels(engine, agent);
     if (agent->answer != NULL) {
         eng_sync_leave(agent);
@@ -249,6 +256,7 @@ eng_sync_answer_all(struct engine *engine)
         eng_task_add_orders(engine, agent);
     }
     eng_grant_all(engine);
+    eng_prove_all(engine);
     /* One more look at an agent may come of it, never another agent. */
     for (struct ps_list *at = NULL; !ps_list_empty(&engine->stirred);) {
         at = engine->stirred.next;

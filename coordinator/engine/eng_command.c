@@ -115,6 +115,7 @@ raise_generation(struct engine *engine, struct eng_pipeline *p, const char *path
     eng_report_drop_open(engine, p);
     p->row.generation++;
     ENG_TRY(engine, cat_object_drop_known, p->row.id); /* they are of the older one */
+    ENG_TRY(engine, cat_part_drop_all, p->row.id);
     p->row.objects = p->row.objects_done = p->row.objects_pending = 0;
     p->row.objects_quarantined = p->row.bytes = p->row.bytes_done = p->row.bytes_pending = 0;
     p->row.batches_loaded = p->row.retries = p->row.slowest_ms = 0;

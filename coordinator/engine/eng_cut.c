@@ -4,6 +4,7 @@
 #include "common/alloc.h"
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_part.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/plan/cut.h"
 
@@ -32,18 +33,20 @@ static bool
 offer(void *ctx, const struct cat_object *row)
 {
     struct choice *choice = ctx;
-    if (is_hot_elsewhere(choice, row->id)) {
+    bool is_split = row->cut_offset > 0;
+    if (!is_split && is_hot_elsewhere(choice, row->id)) {
         return true;
     }
+    bool alone = row->offset > 0 || is_split;
     size_t names = row->key.len + row->version.len + row->resume.len + 64;
-    switch (cut_offer(&choice->cut, row->rest_bytes, names, row->offset > 0)) {
+    switch (cut_offer(&choice->cut, row->rest_bytes, names, alone)) {
     case CUT_TAKE: {
         struct eng_object object;
         eng_store_copy_object(&object, row);
         ENG_PUSH(choice->objects, choice->count, object);
         choice->skipped = 0;
-        /* A chain is alone, and so is what fills the batch by itself. */
-        return row->offset == 0 && choice->cut.bytes < choice->cut.target_bytes;
+        /* A chain or a part is alone, and so is what fills the batch by itself. */
+        return !alone && choice->cut.bytes < choice->cut.target_bytes;
     }
     case CUT_SKIP:
         return ++choice->skipped < LOOK_ON;
@@ -75,6 +78,21 @@ offer_hot(struct choice *choice)
     }
 }
 
+static struct cat_range
+cut_range(struct choice *choice, struct eng_object *object, struct batch_id batch)
+{
+    struct engine *engine = choice->engine;
+    struct eng_pipeline *p = choice->pipeline;
+    eng_hot_forget(p, object->row.id);
+    if (object->row.cut_offset > 0) {
+        return eng_part_cut(engine, p, object, choice->cut.target_bytes, batch);
+    }
+    (void)eng_store_move_object(engine, p, object, OBJECT_ON_CUT);
+    return (struct cat_range){.bp_id = object->row.id,
+                              .from = object->row.offset,
+                              .target_bytes = choice->cut.batch_bytes};
+}
+
 static struct eng_batch *
 freeze(struct choice *choice)
 {
@@ -92,11 +110,8 @@ freeze(struct choice *choice)
     struct cat_range *ranges = ps_xcalloc(choice->count, sizeof *ranges);
     for (size_t i = 0; i < choice->count; i++) {
         struct eng_object *object = &choice->objects[i];
-        ranges[i] = (struct cat_range){.bp_id = object->row.id,
-                                       .from = object->row.offset,
-                                       .target_bytes = choice->cut.batch_bytes};
-        (void)eng_store_move_object(engine, p, object, OBJECT_ON_CUT);
-        eng_hot_forget(p, object->row.id);
+        ranges[i] = cut_range(choice, object, row.id);
+        row.bytes = ranges[i].part ? ranges[i].target_bytes : row.bytes;
         object->row.has_batch = true;
         object->row.batch = row.id;
         eng_store_save_object(engine, object);
@@ -115,11 +130,7 @@ struct eng_batch *
 eng_cut(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, uint32_t leaf)
 {
     struct choice choice = {.engine = engine, .pipeline = p, .agent = agent, .leaf = leaf};
-    uint32_t leaves = engine->online_leaves;
-    if (p->limits.max_leaves > 0 && leaves > p->limits.max_leaves) {
-        leaves = p->limits.max_leaves;
-    }
-    cut_init(&choice.cut, p->limits.batch_bytes, p->row.bytes_pending, leaves);
+    cut_init(&choice.cut, p->limits.batch_bytes, p->row.bytes_pending, eng_part_leaves(engine, p));
     offer_hot(&choice);
     if (choice.count == 0) {
         struct cat_object_page page = eng_page(p, CANDIDATES);

@@ -3,6 +3,7 @@
 #include "common/alloc.h"
 #include "common/log.h"
 #include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_part.h"
 #include "coordinator/engine/eng_task.h"
 #include "coordinator/plan/cut.h"
 
@@ -11,12 +12,17 @@ eng_discover_advance(struct engine *engine, struct eng_pipeline *p, struct eng_o
 {
     uint64_t batch_bytes = p->limits.batch_bytes;
     bool moved = false;
-    while (object->state == OBJECT_PENDING) {
+    bool is_split = object->row.cut_offset > 0;
+    bool has_more = is_split;
+    while (object->state == OBJECT_PENDING && !is_split) {
         struct cat_known_range known = {
             .pipeline_id = p->row.id, .hash = object->row.hash, .from = object->row.offset};
         bool found = false;
-        if (!ENG_TRY(engine, cat_object_get_known, &known, &found) || !found ||
-            (known.end <= known.from && !known.eof)) {
+        if (!ENG_TRY(engine, cat_object_next_known, &known, &found) || !found) {
+            break;
+        }
+        if (known.from != object->row.offset || (known.end <= known.from && !known.eof)) {
+            has_more = !object->row.compressed;
             break;
         }
         object->row.offset = known.end;
@@ -35,6 +41,9 @@ eng_discover_advance(struct engine *engine, struct eng_pipeline *p, struct eng_o
     }
     if (moved) {
         eng_store_save_object(engine, object);
+    }
+    if (has_more && object->state != OBJECT_DONE) {
+        eng_part_absorb(engine, p, object);
     }
 }
 
@@ -61,7 +70,7 @@ look_at_version(void *ctx, const struct cat_object *row)
         row->has_batch &&
         eng_store_find_batch(versions->engine, ps_span(row->batch.id.b, PS_ID_BYTES)) != NULL;
     bool idle = strcmp(row->state, "pending") == 0 || strcmp(row->state, "quarantined") == 0;
-    if (idle && !held && row->offset == 0) {
+    if (idle && !held && row->offset == 0 && row->cut_offset == 0) {
         versions->replaceable = true;
         versions->id = row->id;
     }
@@ -179,10 +188,10 @@ static void
 start_again(struct engine *engine, struct eng_pipeline *p, struct eng_object *object)
 {
     /* A batch that is still to be settled holds it: nothing of it may be cut before. */
-    bool held = object->row.has_batch &&
+    bool held = object->row.has_batch && object->row.cut_offset == 0 &&
                 eng_store_find_batch(engine, ps_span(object->row.batch.id.b, PS_ID_BYTES)) != NULL;
     enum object_event event = OBJECT_ON_RESET;
-    if (held || has_reason(object, ENG_NO_PROGRESS)) {
+    if (held || has_reason(object, ENG_NO_PROGRESS) || has_reason(object, ENG_NOT_CONTIGUOUS)) {
         return;
     }
     if (has_reason(object, ENG_OBJECT_CHANGED)) {
@@ -192,6 +201,7 @@ start_again(struct engine *engine, struct eng_pipeline *p, struct eng_object *ob
         event = OBJECT_ON_IGNORE;
     }
     (void)eng_store_move_object(engine, p, object, event);
+    eng_part_settle(engine, p, object);
     eng_store_save_object(engine, object);
 }
 

@@ -119,3 +119,12 @@ eng_store_save_object(struct engine *engine, struct eng_object *object)
 {
     ENG_TRY(engine, cat_object_save, &object->row);
 }
+
+void
+eng_store_note_slowest(struct eng_pipeline *p, const struct eng_object *object)
+{
+    if (object->row.spent_ms >= p->row.slowest_ms) {
+        p->row.slowest_ms = object->row.spent_ms;
+        eng_set_span(&p->row.slowest_object, object->row.key);
+    }
+}

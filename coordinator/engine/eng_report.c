@@ -7,6 +7,7 @@
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_part.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_task.h"
 #include "coordinator/plan/cut.h"
@@ -39,30 +40,24 @@ static bool
 has_all_ends(const Penstock__Done *done, const struct eng_batch *b)
 {
     for (uint32_t i = 0; i < b->row.ranges; i++) {
-        if (end_of(done, &b->ranges[i], i) == NULL) {
+        const Penstock__RangeEnd *end = end_of(done, &b->ranges[i], i);
+        if (end == NULL || (end->has_start && (end->start < end->from || end->start > end->end))) {
             return false;
         }
     }
     return true;
 }
 
-static void
-note_slowest(struct eng_pipeline *p, const struct eng_object *object)
-{
-    if (object->row.spent_ms >= p->row.slowest_ms) {
-        p->row.slowest_ms = object->row.spent_ms;
-        eng_set_span(&p->row.slowest_object, object->row.key);
-    }
-}
-
-/* The offset moves with its rows: this range is in the destination's ledger. */
-static void
+/* The offset moves with its rows: this range is in the destination's ledger. True when what follows
+ * is a chain: the next range is cut from here on. */
+static bool
 load_range(struct engine *engine, struct eng_pipeline *p, const struct cat_range *range,
            const Penstock__RangeEnd *end, uint64_t spent_ms)
 {
     struct eng_object object;
+    bool is_chain = false;
     if (!eng_store_get_object(engine, p, range->bp_id, &object)) {
-        return;
+        return false;
     }
     if (object.row.offset == range->from && object.state != OBJECT_DONE) {
         bool stuck = !end->eof && end->end == range->from;
@@ -81,10 +76,15 @@ load_range(struct engine *engine, struct eng_pipeline *p, const struct cat_range
                                     stuck      ? OBJECT_ON_QUARANTINE
                                     : end->eof ? OBJECT_ON_END_LOADED
                                                : OBJECT_ON_PART_LOADED);
-        note_slowest(p, &object);
+        if (end->splittable) {
+            eng_part_begin(engine, p, &object);
+        }
+        is_chain = !end->eof && object.row.cut_offset == 0;
+        eng_store_note_slowest(p, &object);
         eng_store_save_object(engine, &object);
     }
     eng_store_end_object(&object);
+    return is_chain;
 }
 
 static void
@@ -112,6 +112,7 @@ settle_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Done *
         total_bytes += end->end - end->from;
     }
     bool is_current = b->row.generation == p->row.generation;
+    bool chain = false;
     for (uint32_t i = 0; is_current && i < b->row.ranges; i++) {
         const Penstock__RangeEnd *end = end_of(done, &b->ranges[i], i);
         struct cat_range_end row = {
@@ -121,7 +122,11 @@ settle_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Done *
                              ? 0
                              : (uint64_t)((double)spent_ms * (double)(end->end - end->from) /
                                           (double)total_bytes);
-        load_range(engine, p, &b->ranges[i], end, share);
+        if (b->ranges[i].part) {
+            eng_part_loaded(engine, b, end, share);
+        } else {
+            chain = load_range(engine, p, &b->ranges[i], end, share) && b->row.ranges == 1;
+        }
     }
     b->row.counts = eng_counts(done->counts);
     if (is_current) {
@@ -132,7 +137,6 @@ settle_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Done *
     b->row.load_ms = done->load_ms;
     eng_set_text(&b->row.code, NULL);
     eng_set_text(&b->row.reason, NULL);
-    bool chain = is_current && b->row.ranges == 1 && done->n_ends == 1 && !done->ends[0]->eof;
     struct eng_agent *agent = b->row.agent == NULL ? NULL : eng_hello_find(engine, b->row.agent);
     if (chain && agent != NULL && agent->state == ENG_AGENT_ONLINE) {
         eng_hot_note(engine, p, b->ranges[0].bp_id, agent, b->row.leaf);
@@ -157,8 +161,11 @@ settle_cancelled(struct engine *engine, struct eng_batch *b)
             eng_set_text(&object.row.reason, reason);
             ps_free(reason);
             (void)eng_store_move_object(engine, p, &object, OBJECT_ON_QUARANTINE);
-        } else {
+        } else if (!b->ranges[i].part) {
             (void)eng_store_move_object(engine, p, &object, OBJECT_ON_CUT_AGAIN);
+        }
+        if (b->ranges[i].part) {
+            eng_part_freed(engine, p, &object, b->ranges[i].from);
         }
         eng_store_save_object(engine, &object);
         eng_discover_advance(engine, p, &object);
@@ -209,6 +216,7 @@ move_objects(struct engine *engine, struct eng_batch *b, enum object_event event
             eng_set_text(&object.row.reason, b->row.reason);
         }
         (void)eng_store_move_object(engine, b->pipeline, &object, event);
+        eng_part_settle(engine, b->pipeline, &object);
         eng_store_save_object(engine, &object);
         eng_store_end_object(&object);
     }

@@ -69,6 +69,7 @@ adopt(struct engine *engine, struct eng_pipeline *p, struct pipeline_uuid uuid,
     p->row.uuid = uuid;
     p->row.generation = dest->has_generation ? dest->generation : 1;
     ENG_TRY(engine, cat_object_drop_all, p->row.id);
+    ENG_TRY(engine, cat_part_drop_all, p->row.id);
     p->row.objects = p->row.objects_done = p->row.objects_pending = 0;
     p->row.objects_quarantined = p->row.bytes = p->row.bytes_done = p->row.bytes_pending = 0;
     p->row.discovery_complete = false;

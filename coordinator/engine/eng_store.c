@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_prove.h"
 #include "coordinator/engine/eng_task.h"
 
 /* ---- pipelines */
@@ -129,6 +130,7 @@ eng_store_drop_pipeline(struct engine *engine, struct eng_pipeline *p)
     eng_set_span(&p->row.slowest_object, ps_span(NULL, 0));
     spec_unref(p->spec);
     ps_free(p->unseen);
+    ps_free(p->to_prove);
     eng_hot_forget_all(p);
     ps_map_free(p->hot_by_bp);
     ps_heap_fini(&p->retries);
@@ -378,6 +380,7 @@ eng_store_lease(struct engine *engine, struct eng_batch *batch, struct eng_agent
     eng_store_renew(engine, batch);
     enter_leaf(agent, batch->pipeline, leaf);
     take_place(batch);
+    eng_prove_forget(batch);
 }
 
 void

@@ -63,5 +63,7 @@ bool eng_store_move_object(struct engine *engine, struct eng_pipeline *pipeline,
 void eng_store_set_rest(struct eng_pipeline *pipeline, struct eng_object *object,
                         uint64_t rest_bytes);
 void eng_store_save_object(struct engine *engine, struct eng_object *object);
+/* Its time has grown: perhaps it is the slowest now. */
+void eng_store_note_slowest(struct eng_pipeline *pipeline, const struct eng_object *object);
 
 #endif

@@ -5,6 +5,7 @@
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_prove.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_task.h"
 
@@ -88,6 +89,7 @@ judge_held(struct engine *engine, struct eng_agent *agent, const Penstock__Held 
     eng_store_renew(engine, batch);
     batch->listed_seq = agent->sync_seq;
     batch->resend = false;
+    eng_prove_held(batch, held);
     return true;
 }
 
