@@ -120,7 +120,8 @@ ps_fail_errno(struct ps_error *err, int errnum, const char *fmt, ...)
     enum ps_status status = ps_status_from_errno(errnum);
     va_list args;
     va_start(args, fmt);
-    error_set(err, status, "", fmt, args);
+    error_set(err, status, errnum == ENOSPC || errnum == EDQUOT ? PS_ERROR_DISK_FULL : "", fmt,
+              args);
     va_end(args);
     if (err != NULL) {
         text_add(err, strlen(err->text), ": ");

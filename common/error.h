@@ -56,7 +56,10 @@ const char *ps_status_name(enum ps_status status);
  */
 enum ps_status ps_status_from_errno(int errnum);
 
-/* Fails with "what: strerror(errnum)". */
+/* The code of a failure that room on a disk would end. */
+#define PS_ERROR_DISK_FULL "disk_full"
+
+/* Fails with "what: strerror(errnum)"; the code is PS_ERROR_DISK_FULL for ENOSPC and EDQUOT. */
 enum ps_status ps_fail_errno(struct ps_error *err, int errnum, const char *fmt, ...)
     PS_PRINTF(3, 4);
 

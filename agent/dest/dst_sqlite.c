@@ -86,14 +86,16 @@ dst_sqlite_fail(struct dst_sqlite *d, int rc, const char *what, struct ps_error 
     int primary = rc & 0xff;
     const char *text = d->db == NULL ? sqlite3_errstr(rc) : sqlite3_errmsg(d->db);
     if (primary == SQLITE_FULL) {
-        return ps_fail_code(err, PS_FULL, "disk_full",
+        return ps_fail_code(err, PS_FULL, PS_ERROR_DISK_FULL,
                             "sqlite %s: %s: no room left on the disk (or max_page_count)", d->path,
                             what);
     }
     if (primary == SQLITE_IOERR) {
         int errnum = d->db == NULL ? 0 : sqlite3_system_errno(d->db);
-        return ps_fail_code(err, status_of(d, rc), "disk_error", "sqlite %s: %s: %s (%d): %s",
-                            d->path, what, text, rc, errnum == 0 ? "no errno" : strerror(errnum));
+        enum ps_status status = status_of(d, rc);
+        const char *code = status == PS_FULL ? PS_ERROR_DISK_FULL : "disk_error";
+        return ps_fail_code(err, status, code, "sqlite %s: %s: %s (%d): %s", d->path, what, text,
+                            rc, errnum == 0 ? "no errno" : strerror(errnum));
     }
     if (primary == SQLITE_NOTADB || primary == SQLITE_CORRUPT) {
         return ps_fail_code(err, PS_REFUSED, "not_a_database", "sqlite %s: %s: %s", d->path, what,

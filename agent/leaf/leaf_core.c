@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "agent/leaf/leaf_cut.h"
+#include "agent/leaf/leaf_decide.h"
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/log.h"
+#include "common/rand.h"
 
 bool
 leaf_core_hold(struct leaf_core *core, struct leaf_job *job)
@@ -345,6 +347,28 @@ leaf_core_wait_locked(struct leaf_core *core, int64_t wait_ms)
         until.tv_sec++;
     }
     pthread_cond_timedwait(&core->changed, &core->lock, &until);
+}
+
+bool
+leaf_core_wait_for_room(struct leaf_core *core, const struct leaf_job *job, const char *whose,
+                        unsigned attempt, const struct ps_error *err)
+{
+    uint64_t random;
+    ps_rand_system(&random, sizeof random);
+    if (attempt == 0) {
+        log_warn("disk.full", "leaf=%u batch=%s error=\"%s\"", core->config->leaf,
+                 job == NULL ? "-" : job->id_text, err->text);
+    }
+    leaf_core_note(core, "waits for room on the %s disk: %s", whose, err->text);
+    leaf_core_progress(core);
+    pthread_mutex_lock(&core->lock);
+    bool stop = atomic_load(&core->stop) ||
+                (job != NULL ? atomic_load(&job->cancel) : atomic_load(&core->task_cancel));
+    if (!stop) {
+        leaf_core_wait_locked(core, leaf_decide_room_ms(attempt, random));
+    }
+    pthread_mutex_unlock(&core->lock);
+    return !stop;
 }
 
 void

@@ -98,6 +98,12 @@ PS_MUSTCHECK enum ps_status leaf_core_turn_take(struct leaf_core *core, int slot
 void leaf_core_turn_release(struct leaf_core *core, int slot);
 void leaf_core_turn_granted(struct leaf_core *core, uint64_t number);
 
+/* The disk below `whose` is full: says so in the note, and waits a while. False: the leaf stops, or
+ * the job (NULL: a task) was cancelled. */
+PS_MUSTCHECK bool leaf_core_wait_for_room(struct leaf_core *core, const struct leaf_job *job,
+                                          const char *whose, unsigned attempt,
+                                          const struct ps_error *err);
+
 /* Waits on core->changed at most wait_ms, for something another thread sets. Holding core->lock. */
 void leaf_core_wait_locked(struct leaf_core *core, int64_t wait_ms);
 /* From the link thread: everything waiting looks again. */

@@ -3,7 +3,7 @@
 
 #include "common/assert.h"
 
-enum { RETRY_FIRST_MS = 50, RETRY_MOST_MS = 5000, RETRY_TIMES = 18 };
+enum { RETRY_FIRST_MS = 50, RETRY_MOST_MS = 5000, RETRY_TIMES = 18, ROOM_MOST_MS = 2000 };
 
 static bool
 code_is(const struct ps_error *err, const char *code)
@@ -39,6 +39,13 @@ leaf_decide_load_failure(const struct ps_error *err)
     return leaf_decide_extract_failure(err);
 }
 
+bool
+leaf_decide_waits_for_room(const struct ps_error *err)
+{
+    return err->status == PS_FULL &&
+           (code_is(err, PS_ERROR_DISK_FULL) || code_is(err, "stage_quota"));
+}
+
 enum leaf_report
 leaf_decide_outcome(enum dest_outcome outcome, Penstock__Outcome *out_outcome,
                     Penstock__FailClass *out_class, const char **out_code)
@@ -70,16 +77,25 @@ leaf_decide_outcome(enum dest_outcome outcome, Penstock__Outcome *out_outcome,
     return LEAF_REPORT_FAILED;
 }
 
+static int64_t
+growing_wait(unsigned attempt, uint64_t random, int64_t most_ms)
+{
+    int64_t wait = RETRY_FIRST_MS;
+    for (unsigned i = 0; i < attempt && wait < most_ms; i++) {
+        wait *= 2;
+    }
+    wait = wait > most_ms ? most_ms : wait;
+    return wait / 2 + (int64_t)(random % (uint64_t)(wait / 2 + 1));
+}
+
 int64_t
 leaf_decide_retry_ms(unsigned attempt, uint64_t random)
 {
-    if (attempt >= RETRY_TIMES) {
-        return -1;
-    }
-    int64_t wait = RETRY_FIRST_MS;
-    for (unsigned i = 0; i < attempt && wait < RETRY_MOST_MS; i++) {
-        wait *= 2;
-    }
-    wait = wait > RETRY_MOST_MS ? RETRY_MOST_MS : wait;
-    return wait / 2 + (int64_t)(random % (uint64_t)(wait / 2 + 1));
+    return attempt >= RETRY_TIMES ? -1 : growing_wait(attempt, random, RETRY_MOST_MS);
+}
+
+int64_t
+leaf_decide_room_ms(unsigned attempt, uint64_t random)
+{
+    return growing_wait(attempt, random, ROOM_MOST_MS);
 }

@@ -23,4 +23,9 @@ enum leaf_report leaf_decide_outcome(enum dest_outcome outcome, Penstock__Outcom
  * again costs more than waiting; after about a minute the coordinator decides. */
 int64_t leaf_decide_retry_ms(unsigned attempt, uint64_t random);
 
+/* A full disk, here or below the destination, is no fault of the batch: it is waited out by who
+ * holds the batch, without end, and never counts as an attempt. */
+bool leaf_decide_waits_for_room(const struct ps_error *err);
+int64_t leaf_decide_room_ms(unsigned attempt, uint64_t random);
+
 #endif

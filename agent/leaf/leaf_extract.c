@@ -192,6 +192,29 @@ extract_and_seal(struct extract *extract, struct leaf_job *job, size_t *out_fail
     return status;
 }
 
+/* A full disk below the stage is waited out, and everything begins anew: a segment that could not
+ * be written is condemned. */
+static enum ps_status
+make_rows(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
+          struct ps_error *err)
+{
+    struct leaf_core *core = extract->core;
+    for (unsigned attempt = 0;; attempt++) {
+        enum ps_status status = extract_and_seal(extract, job, out_failed_range, err);
+        if (attempt > 0) {
+            leaf_core_note(core, "%s", "");
+        }
+        if (status == PS_OK || !leaf_decide_waits_for_room(err)) {
+            return status;
+        }
+        forget_decoded(core, job);
+        if (atomic_load(&core->drain) ||
+            !leaf_core_wait_for_room(core, job, "staging folder's", attempt, err)) {
+            return ps_fail(err, PS_CANCELED, "asked to stop while the disk was full");
+        }
+    }
+}
+
 /* Others of this leaf may begin where this one ended. */
 static void
 learn_end(struct leaf_core *core, const struct leaf_job *job)
@@ -213,7 +236,7 @@ take_one(struct extract *extract, struct leaf_job *job)
         status = ps_fail(&err, PS_CANCELED, "given back before it was begun");
     } else if (!job->message->grant->tombstone) {
         job->cut.guess = false;
-        status = extract_and_seal(extract, job, &failed_range, &err);
+        status = make_rows(extract, job, &failed_range, &err);
         if (job->cut.is && (status == PS_OK || (job->cut.guess && status != PS_CANCELED))) {
             /* A failure under a guess may be the guess's: it is not worth a word before the start
              * is proven. Then the same, if it is the source's, comes again. */

@@ -131,6 +131,16 @@ load_with_retries(struct load *load, struct dest_result *result, struct ps_error
         }
         uint64_t random;
         ps_rand_system(&random, sizeof random);
+        bool full = leaf_decide_waits_for_room(err) && !atomic_load(&load->core->drain);
+        if (full) {
+            drop_dest(load);
+            leaf_core_phase(load->core, load->job, PENSTOCK__PHASE__PHASE_STAGE);
+            if (!leaf_core_wait_for_room(load->core, load->job, "destination's", attempt, err)) {
+                return ps_fail(err, PS_CANCELED, "asked to stop while the destination was full");
+            }
+            leaf_core_note(load->core, "%s", "");
+            continue;
+        }
         int64_t wait_ms = leaf_decide_retry_ms(attempt, random);
         if (wait_ms < 0) {
             return status;

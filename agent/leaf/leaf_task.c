@@ -621,6 +621,26 @@ do_task(struct work *work, struct ps_error *err)
     return ps_fail(err, PS_REFUSED, "unknown kind of task %d", (int)work->task->kind);
 }
 
+/* Preparing is repeatable, so a full disk below the destination is waited out here. */
+static enum ps_status
+do_task_in_room(struct work *work, struct ps_error *err)
+{
+    struct leaf_core *core = work->core;
+    for (unsigned attempt = 0;; attempt++) {
+        enum ps_status status = do_task(work, err);
+        if (attempt > 0) {
+            leaf_core_note(core, "%s", "");
+        }
+        if (status == PS_OK || work->task->kind != PENSTOCK__TASK_KIND__TASK_PREPARE ||
+            !leaf_decide_waits_for_room(err) || atomic_load(&core->drain)) {
+            return status;
+        }
+        if (!leaf_core_wait_for_room(core, NULL, "destination's", attempt, err)) {
+            return ps_fail(err, PS_CANCELED, "asked to stop while the disk was full");
+        }
+    }
+}
+
 static void
 run_task(struct leaf_core *core, Penstock__LeafTask *message)
 {
@@ -630,7 +650,7 @@ run_task(struct leaf_core *core, Penstock__LeafTask *message)
         core->docs, ps_span(message->task->pipeline_uuid.data, message->task->pipeline_uuid.len),
         message->task->spec_rev);
     enum ps_status status =
-        work.doc != NULL ? do_task(&work, &err)
+        work.doc != NULL ? do_task_in_room(&work, &err)
                          : ps_fail(&err, PS_BUG, "the task came before its pipeline's document");
     if (status != PS_OK && status != PS_FENCED && !atomic_load(&core->stop)) {
         Penstock__TaskResult result;

@@ -266,11 +266,18 @@ disk_take(struct stage_batch *batch, uint64_t bytes, struct ps_error *err)
     struct stage *stage = batch->stage;
     pthread_mutex_lock(&stage->lock);
     bool fits = stage->disk + bytes <= stage->limits.quota_bytes;
+    bool alone = stage->disk == batch->disk;
     if (fits) {
         stage->disk += bytes;
         batch->disk += bytes;
     }
     pthread_mutex_unlock(&stage->lock);
+    if (!fits && alone) { /* waiting would make no room */
+        return ps_fail_code(err, PS_REFUSED, "stage_too_small",
+                            "staging: one batch needs more than the whole quota of %llu bytes: "
+                            "make limits.batch_bytes smaller",
+                            (unsigned long long)stage->limits.quota_bytes);
+    }
     if (!fits) {
         return ps_fail_code(err, PS_FULL, "stage_quota",
                             "staging: the quota of %llu bytes on disk is used up",

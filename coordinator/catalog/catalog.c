@@ -139,6 +139,8 @@ catalog_restart(struct catalog *catalog, struct ps_error *err)
     }
     sql_rollback(catalog->db);
     catalog->writing = false;
+    /* Gives back the log's room on a full disk; where that fails, the write below says so. */
+    (void)sqlite3_wal_checkpoint_v2(catalog->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     enum ps_status status = raise_cluster_epoch(catalog, err);
     return status == PS_OK ? PS_OK : ps_wrap(err, status, "catalog");
 }

@@ -208,8 +208,14 @@ Test(stage, quota_is_full_and_the_caller_keeps_its_block)
     struct stage_batch *batch = NULL;
     cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err), PS_OK);
     cr_assert_eq(append_rows(stage, batch, 0, 100), PS_OK, "%s", err.text);
-    cr_assert_eq(append_rows(stage, batch, 0, 1000), PS_FULL);
+    struct stage_batch *other = NULL;
+    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &other, &err), PS_OK);
+    cr_assert_eq(append_rows(stage, other, 0, 10), PS_OK, "%s", err.text);
+    cr_assert_eq(append_rows(stage, batch, 0, 1000), PS_FULL, "room may come back");
     cr_assert_str_eq(err.code, "stage_quota");
+    stage_batch_free(other);
+    cr_assert_eq(append_rows(stage, batch, 0, 1000), PS_REFUSED, "alone, it never will");
+    cr_assert_str_eq(err.code, "stage_too_small");
     stage_batch_free(batch);
     cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err), PS_OK);
     cr_assert_eq(append_rows(stage, batch, 0, 100), PS_OK, "room comes back: %s", err.text);
