@@ -64,6 +64,8 @@ def families(f):
             scenario.format('failpoints.py', f'--release build/release '
                             f'--hits {f["failpoint_hits"]} --twice {f["failpoint_twice"]} '
                             f'--pairs {f["failpoint_pairs"]}')]),
+        'disk_full': ('a full disk below state, staging and destination', [
+            scenario.format('disk_full.py', f'--rounds {f["disk_full_rounds"]}')]),
         'compat': ('what older versions left behind is understood', [
             scenario.format('compat.py', '')]),
         'pause': ('SIGSTOP of leaf, agent and turn holder; coordinator away', [

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A disk that is full, on a small tmpfs of its own: below the coordinator's state, below an agent's
+staging, below the destination, and below the destination before there is a table. Each time it is
+said why nothing goes on (in the API and by `penstock explain`), nothing fails and nothing counts as
+an attempt; once there is room, the load ends by itself, with every row once.
+
+usage: disk_full.py [--build build/dev] [--seed N] [--rounds 1] [SCENE ...]
+
+Needs mounts: as root, or in a user namespace where the system has them; else it is skipped."""
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+import data  # noqa: E402
+from checker import Checker, Expected  # noqa: E402
+from cluster import ApiError, Cluster, Report, wait_for  # noqa: E402
+
+INSIDE = 'PENSTOCK_TEST_MOUNTS'
+HOLD_S = 2.5  # how long a disk stays full after it was said: longer than a lease of these tests
+SLOW = 'leaf.after_fetch=delay:20;dest.after_rows=delay:20'
+
+
+def enter_namespace():
+    """Runs this program again where it may mount, and where its mounts end with it. None: cannot."""
+    if os.environ.get(INSIDE):
+        return True
+    ways = [['unshare', '--mount', '--propagation', 'private'],
+            ['unshare', '--user', '--map-root-user', '--mount', '--propagation', 'private']]
+    for way in ways:
+        probe = subprocess.run([*way, 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'],
+                               stderr=subprocess.DEVNULL)
+        if probe.returncode == 0:
+            os.environ[INSIDE] = '1'
+            sys.stdout.flush()
+            os.execvp(way[0], [*way, sys.executable, os.path.abspath(__file__), *sys.argv[1:]])
+    return False
+
+
+class Disk:
+    """A tmpfs, and the file that takes what is left of it."""
+
+    def __init__(self, path, size):
+        os.makedirs(path, exist_ok=True)
+        self.path = path
+        subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size},mode=0700', 'tmpfs', path],
+                       check=True)
+        self.filler = os.path.join(path, 'filler')
+
+    def fill(self):
+        with open(self.filler, 'ab', buffering=0) as out:
+            try:
+                while True:
+                    out.write(b'\0' * 4096)
+            except OSError:
+                pass
+
+    def free(self):
+        os.unlink(self.filler)
+
+    def end(self):
+        subprocess.run(['umount', '-l', self.path], check=False)
+
+
+class Scene:
+    def __init__(self, args, folder, report):
+        self.args = args
+        self.report = report
+        self.source = os.path.join(folder, 'source')
+        data.make(self.source, args.seed, 0.5)
+        maker = data.Maker(os.path.join(self.source, 'more'), args.seed + 1)
+        maker.next_id = 10**7
+        for i in range(3):
+            maker.write(f'huge{i}.csv', maker.rows(40000))
+        self.expected = Expected(self.source, data.COLUMNS)
+
+    def said(self, cluster, words):
+        """The notes of leaves, and why the coordinator is not ready, that hold one of the words."""
+        found = []
+        try:
+            cluster.call('GET', '/readyz')
+            for agent in cluster.call('GET', '/v1/agents')['items']:
+                found += [leaf.get('note', '') for leaf in agent.get('leaf', [])]
+        except ApiError as error:
+            found.append(error.body.get('detail', ''))
+        return [text for text in found if any(word in text for word in words)]
+
+    def explained(self, cluster):
+        done = subprocess.run([os.path.join(cluster.bin, 'penstock'), 'explain', 'full', '-c',
+                               f'unix:{cluster.path("http")}'], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=30, check=False)
+        return done.stdout
+
+    def run(self, name, where, size, words, when='loading', **spec_options):
+        with Cluster(self.args.build) as cluster:
+            disk = Disk(cluster.path(where), size)
+            try:
+                self.load(cluster, disk, name, words, when, spec_options)
+            except TimeoutError as error:
+                cluster.show_logs(30)
+                self.report.case(False, f'{name}: {error}')
+            finally:
+                disk.end()
+
+    def load(self, cluster, disk, name, words, when, spec_options):
+        os.makedirs(cluster.path('dest'), exist_ok=True)
+        database = cluster.path('dest', 'out.db')
+        checker = Checker(self.expected, database)
+        cluster.start_coordinator()
+        cluster.start_agent(leaves=3, failpoints=SLOW, extra=('--budget', '2MiB'))
+        if when == 'before':
+            wait_for('the staging folders', 20, lambda: all(os.path.exists(
+                cluster.path('agent-a', f'leaf-{i}', 'stage', 'lock')) for i in range(3)))
+            disk.fill()
+        cluster.apply(data.spec('full', self.source, database, **spec_options))
+        cluster.start('full')
+        if when == 'loading':
+            wait_for('rows to come', 30, lambda: (checker.poll(), checker.count())[1])
+            disk.fill()
+        began = time.monotonic()
+        text = wait_for('it to be said', 30, lambda: (checker.poll(),
+                                                      self.said(cluster, words))[1], 0.05)[0]
+        shown = self.explained(cluster)
+        problems = [] if any(word in shown for word in words) else [f'explain says: {shown[:300]}']
+        deadline = time.monotonic() + HOLD_S
+        while time.monotonic() < deadline:
+            checker.poll()
+            time.sleep(0.1)
+        disk.free()
+        full_s = time.monotonic() - began
+        began = time.monotonic()
+        pipeline = cluster.wait_end('full', 60, checker.poll)
+        if pipeline['state'] != 'completed':
+            problems.append(f'{pipeline["state"]}: {pipeline.get("reason", "")}')
+        tried = [batch['id'] for batch in cluster.list_all('/v1/pipelines/full/batches')
+                 if int(batch.get('attempts', 0))]
+        if tried:
+            problems.append(f'{len(tried)} batches were counted as attempts')
+        problems += checker.check_end() + cluster.broken()
+        if problems:
+            cluster.show_logs(30)
+        self.report.case(not problems, f'{name}: "{text}"; full for {full_s:.1f} s, ended '
+                         f'{time.monotonic() - began:.1f} s after there was room'
+                         + ''.join(f'; {problem}' for problem in problems[:3]))
+
+    def state(self):
+        self.run('state', 'coordinator', '12m', ['state is full'], batch_bytes='64KiB')
+
+    def staging(self):
+        self.run('staging', 'agent-a', '24m', ["room on the staging folder's disk"], 'before',
+                 batch_bytes='4MiB')
+
+    def destination(self):
+        self.run('destination', 'dest', '40m', ["room on the destination's disk"],
+                 batch_bytes='64KiB')
+
+    def prepare(self):
+        self.run('prepare', 'dest', '40m', ["room on the destination's disk"], 'before', batch_bytes='64KiB')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--build', default='build/dev')
+    parser.add_argument('--rounds', type=int, default=1)
+    parser.add_argument('--seed', type=int, default=random.randrange(1 << 24))
+    parser.add_argument('scene', nargs='*',
+                        choices=[[], 'state', 'staging', 'destination', 'prepare'])
+    args = parser.parse_args()
+    if not enter_namespace():
+        print('skipped: mounting a tmpfs is not permitted here\n0 passed, 0 failed, 1 skipped')
+        return 0
+    print(f'seed {args.seed}', flush=True)
+    report = Report()
+    folder = tempfile.mkdtemp(prefix='pk-full-', dir='/tmp')
+    try:
+        scene = Scene(args, folder, report)
+        for _ in range(args.rounds):
+            for name in args.scene or ('state', 'staging', 'destination', 'prepare'):
+                getattr(scene, name)()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return report.end()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
