@@ -18,6 +18,7 @@ enum { OVERRIDES_MAX = 32, RUNS_MAX = 101, HEAD_BYTES = 1 << 20 };
 static const char SPEC[] = "name: bench\nsource: {url: 'file:x'}\ndestination: {url: 'null:'}\n";
 
 struct bench {
+    const struct decode_ops *decode;
     struct spec *spec;
     struct transform *transform;
     struct block *block;
@@ -89,7 +90,7 @@ file_decode(struct bench *bench, const char *path)
     struct decoder *decoder = NULL;
     struct ps_error err = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    check(dec_csv_ops.open(bench->spec, ps_span("", 0), 0, &decoder, &err), &err);
+    check(bench->decode->open(bench->spec, ps_span("", 0), 0, &decoder, &err), &err);
     if (bench->forced) {
         csv_kernel_force(decoder, bench->kernel);
     }
@@ -102,13 +103,13 @@ file_decode(struct bench *bench, const char *path)
         eof = got <= 0;
         held += eof ? 0 : (size_t)got;
         bench->bytes += eof ? 0 : (size_t)got;
-        check(dec_csv_ops.run(decoder, bench->window, held, eof, UINT64_MAX, &sink, &consumed,
-                              &stopped, &err),
+        check(bench->decode->run(decoder, bench->window, held, eof, UINT64_MAX, &sink, &consumed,
+                                 &stopped, &err),
               &err);
         held -= consumed;
         memmove(bench->window, bench->window + consumed, held);
     }
-    dec_csv_ops.close(decoder);
+    bench->decode->close(decoder);
     close(fd);
 }
 
@@ -200,6 +201,9 @@ main(int argc, char **argv)
     struct infer *infer = NULL;
     check(spec_parse(ps_span_str(SPEC), overrides, count, &bench.spec, &errors, &err), &err);
     check(infer_new(bench.spec, &infer, &err), &err);
+    bench.decode = decode_find(spec_str(bench.spec, "format.type"), &err);
+    check(bench.decode == NULL ? err.status : PS_OK, &err);
+    bench.forced = bench.forced && bench.decode == &dec_csv_ops;
     if (i == argc) {
         fprintf(stderr, "decode_bench: no files\n");
         return 2;

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NDJSON into SQLite, and decoding alone."""
+import peers
+from harness import Gate, Side, case
+from cases.load_sqlite import into_sqlite
+from cases.parse import decode_figure
+
+
+@case('ndjson', objects=16)
+def ndjson(bench):
+    """NDJSON files into one SQLite file, against sqlite3 .import and ->>."""
+    files = bench.data.ndjson(bench.objects)
+    bench.compare(Side('penstock', lambda: into_sqlite(bench, files.glob)),
+                  [Side('sqlite3 .import ->>',
+                        lambda: peers.sqlite_import_ndjson(bench, files.paths), 5.0)],
+                  files.raw_bytes, Gate(cpu_a_gb=9.0))
+
+
+@case('ndjson-duckdb', objects=16)
+def ndjson_duckdb(bench):
+    """NDJSON files into one SQLite file, against DuckDB into its own table."""
+    peers.duckdb_home(not bench.args.no_gate)
+    files = bench.data.ndjson(bench.objects)
+    bench.compare(Side('penstock', lambda: into_sqlite(bench, files.glob)),
+                  [Side('DuckDB', lambda: peers.duckdb(bench, 'ndtable', files.paths), 2.0)],
+                  files.raw_bytes)
+
+
+@case('ndjson-decode', objects=8)
+def ndjson_decode(bench):
+    """NDJSON to typed blocks inside one thread (decode_bench), MB a CPU second; aim 800."""
+    files = bench.data.ndjson(bench.objects)
+    bench.figure('NDJSON', decode_figure(bench, files, '--set', 'format.type=ndjson'), 'MB/CPU-s',
+                 least=400)
