@@ -510,6 +510,7 @@ find_start(struct leaf_stream *stream, struct ps_error *err)
     bool proven = at == 0 || at == truth;
     stream->guessing = job->cut.guess = !proven;
     stream->guess = 0;
+    stream->give_up_at = proven ? UINT64_MAX : stream->give_up_at;
     if (at != 0) {
         enum ps_status status = read_until(stream, at, row_sink(stream, &sink), err);
         if (status != PS_OK) {

@@ -181,15 +181,22 @@ discover_and_prepare(void)
     return page;
 }
 
-static Penstock__LeafDone *
-load_range(const Penstock__ObjectRef *object, struct ps_id batch_id, uint64_t epoch, uint64_t from,
-           uint64_t target, ProtobufCBinaryData resume)
+struct want {
+    struct ps_id batch;
+    uint64_t epoch, from, target;
+    ProtobufCBinaryData resume;
+    uint64_t anchor; /* 0 = no cut */
+};
+
+static void
+send_range(const Penstock__ObjectRef *object, const struct want *what)
 {
     Penstock__Range range;
     Penstock__Range *ranges = &range;
     Penstock__Batch batch;
     Penstock__Grant grant;
     Penstock__LeafGrant message;
+    struct ps_id batch_id = what->batch;
     struct bp_hash hash = ps_bp_hash(ps_span(object->key.data, object->key.len),
                                      ps_span(object->version.data, object->version.len));
     penstock__range__init(&range);
@@ -200,10 +207,12 @@ load_range(const Penstock__ObjectRef *object, struct ps_id batch_id, uint64_t ep
     range.key = object->key;
     range.version = object->version;
     range.bp_hash = proto_bytes(hash.id.b, PS_ID_BYTES);
-    range.from = from;
-    range.target_bytes = target;
-    range.has_resume = resume.len > 0;
-    range.resume = resume;
+    range.from = what->from;
+    range.target_bytes = what->target;
+    range.has_resume = what->resume.len > 0;
+    range.resume = what->resume;
+    range.has_cut = range.has_anchor = range.cut = what->anchor != 0;
+    range.anchor = what->anchor;
     batch.batch_id = proto_bytes(batch_id.b, PS_ID_BYTES);
     batch.pipeline_uuid = proto_bytes(uuid.id.b, PS_ID_BYTES);
     batch.generation = 1;
@@ -211,10 +220,17 @@ load_range(const Penstock__ObjectRef *object, struct ps_id batch_id, uint64_t ep
     batch.n_ranges = 1;
     batch.ranges = &ranges;
     grant.batch = &batch;
-    grant.epoch = epoch;
+    grant.epoch = what->epoch;
     message.grant = &grant;
     message.stamp = &stamp;
     cr_assert_eq(leaf_link_send(agent_end, MSG_LEAF_GRANT, &message, NULL), PS_OK);
+}
+
+static Penstock__LeafDone *
+load_range(const Penstock__ObjectRef *object, struct ps_id batch_id, uint64_t epoch, uint64_t from,
+           uint64_t target, ProtobufCBinaryData resume)
+{
+    send_range(object, &(struct want){batch_id, epoch, from, target, resume, 0});
     return (Penstock__LeafDone *)expect(MSG_LEAF_DONE);
 }
 
@@ -285,5 +301,105 @@ Test(leaf_process, a_chain_of_small_batches_gives_every_row_once)
     cr_assert_eq(query("SELECT count(DISTINCT id) FROM t"), 499);
     cr_assert_eq(query("SELECT count(*) FROM t WHERE name = 'name' || char(10) || id"), 499);
     ps_buf_fini(&resume);
+    msg_free(&page->base);
+}
+
+static const char multi_line[] = "id,name\n1,one\n2,\"t\nw,o\"\n3,three\n4,four\n";
+
+/* The first range, and what it said of the rest. */
+static Penstock__LeafDone *
+load_first(const Penstock__ObjectRef *object, uint64_t target)
+{
+    Penstock__LeafDone *first = load_range(object, ps_id_new(), 1, 0, target, nothing);
+    cr_assert_eq(first->outcome, PENSTOCK__OUTCOME__OUTCOME_LOADED);
+    cr_assert(first->ends[0]->splittable);
+    cr_assert(!first->ends[0]->has_start);
+    return first;
+}
+
+/* What the leaf says it holds of its one cut, as soon as it knows; 0 while it does not. */
+static uint64_t
+held_start(void)
+{
+    uint64_t start = 0;
+    while (start == 0) {
+        Penstock__LeafProgress *progress = (Penstock__LeafProgress *)expect(MSG_LEAF_PROGRESS);
+        if (progress->n_held == 1 && progress->held[0]->end != 0) {
+            cr_assert(!progress->held[0]->proven);
+            start = progress->held[0]->start;
+        }
+        msg_free(&progress->base);
+    }
+    return start;
+}
+
+static void
+send_proof(struct ps_id batch, uint64_t start)
+{
+    Penstock__Proof proof;
+    Penstock__LeafProof message;
+    penstock__proof__init(&proof);
+    penstock__leaf_proof__init(&message);
+    proof.batch_id = proto_bytes(batch.b, PS_ID_BYTES);
+    proof.epoch = 1;
+    proof.start = start;
+    message.proof = &proof;
+    cr_assert_eq(leaf_link_send(agent_end, MSG_LEAF_PROOF, &message, NULL), PS_OK);
+}
+
+Test(leaf_process, a_wrong_guess_is_put_right_by_a_proof_and_committed_once)
+{
+    write_file(csv_path, multi_line);
+    Penstock__LeafDiscovered *page = discover_and_prepare();
+    Penstock__LeafDone *first = load_first(page->objects[0], 9);
+    cr_assert_eq(first->ends[0]->end, 14);
+    struct ps_id batch = ps_id_new();
+    struct want cut = {batch, 1, 19, 100, first->ends[0]->resume, 14};
+    send_range(page->objects[0], &cut);
+    cr_assert_eq(held_start(), 19, "a line end inside the quotes: the guess");
+    cr_assert_eq(query("SELECT count(*) FROM t"), 1);
+    send_proof(batch, 24);
+    Penstock__LeafDone *done = (Penstock__LeafDone *)expect(MSG_LEAF_DONE);
+    cr_assert_eq(done->outcome, PENSTOCK__OUTCOME__OUTCOME_LOADED);
+    cr_assert_eq(done->counts->inserted, 2);
+    cr_assert_eq(done->counts->rejected, 0, "a guess's rejects are nobody's");
+    cr_assert_eq(done->ends[0]->from, 19);
+    cr_assert_eq(done->ends[0]->start, 24);
+    cr_assert(done->ends[0]->eof);
+    msg_free(&done->base);
+    /* The same once more: the ledger knows, by the true start. */
+    cut.epoch = 2;
+    send_range(page->objects[0], &cut);
+    done = (Penstock__LeafDone *)expect(MSG_LEAF_DONE);
+    cr_assert_eq(done->outcome, PENSTOCK__OUTCOME__OUTCOME_ALREADY);
+    cr_assert_eq(done->n_ends, 1);
+    cr_assert_eq(done->ends[0]->from, 19);
+    cr_assert_eq(done->ends[0]->start, 24);
+    cr_assert_eq(query("SELECT count(*) FROM t"), 3);
+    cr_assert_eq(query("SELECT count(*) FROM t_rejects"), 0);
+    cr_assert_eq(query("SELECT from_offset FROM _penstock_ledger_range WHERE eof = 1"), 24);
+    msg_free(&done->base);
+    msg_free(&first->base);
+    msg_free(&page->base);
+}
+
+/* Nobody proves anything: the leaf reads up to its cut itself. */
+Test(leaf_process, a_cut_that_nobody_proves_is_proven_by_the_leaf)
+{
+    write_file(csv_path, multi_line);
+    Penstock__LeafDiscovered *page = discover_and_prepare();
+    Penstock__LeafDone *first = load_first(page->objects[0], 1);
+    struct want cut = {ps_id_new(), 1, 19, 1, first->ends[0]->resume, first->ends[0]->end};
+    send_range(page->objects[0], &cut);
+    Penstock__LeafDone *done = (Penstock__LeafDone *)expect(MSG_LEAF_DONE);
+    cr_assert_eq(done->outcome, PENSTOCK__OUTCOME__OUTCOME_LOADED);
+    cr_assert_eq(done->counts->decoded, 0, "no record begins in [19, 20)");
+    cr_assert_eq(done->ends[0]->start, 24);
+    cr_assert_eq(done->ends[0]->end, 24);
+    cr_assert_eq(query("SELECT from_offset = 19 AND end_offset = 19 FROM _penstock_ledger_range"
+                       " WHERE from_offset > 0"),
+                 1);
+    msg_free(&done->base);
+    msg_free(&first->base);
     msg_free(&page->base);
 }
