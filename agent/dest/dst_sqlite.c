@@ -45,6 +45,10 @@ static const char *const sql_texts[SQL_COUNT] = {
         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [SQL_RANGE_OWNER] = "SELECT batch_id FROM _penstock_ledger_range WHERE pipeline_uuid = ?1"
                         " AND generation = ?2 AND bp_hash = ?3 AND from_offset = ?4",
+    [SQL_RANGE_BEFORE] = "SELECT batch_id, from_offset, end_offset FROM _penstock_ledger_range"
+                         " WHERE pipeline_uuid = ?1 AND generation = ?2 AND bp_hash = ?3"
+                         " AND from_offset < ?4 AND end_offset > from_offset"
+                         " ORDER BY from_offset DESC LIMIT 1",
     [SQL_RANGES_READ] = "SELECT bp_hash, from_offset, key, version, end_offset, eof, resume,"
                         " records FROM _penstock_ledger_range WHERE batch_id = ?1"
                         " ORDER BY bp_hash, from_offset",

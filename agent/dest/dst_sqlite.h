@@ -28,6 +28,7 @@ enum dst_sqlite_sql {
     SQL_LEDGER_READ,
     SQL_RANGE_INSERT,
     SQL_RANGE_OWNER,
+    SQL_RANGE_BEFORE,
     SQL_RANGES_READ,
     SQL_ROW_SAVE,
     SQL_ROW_BACK,

@@ -229,26 +229,26 @@ dst_sqlite_enter(struct dst_sqlite *d, const struct dest_batch *batch, const cha
     return status;
 }
 
+/* Steps the statement for ranges of the range's object; up_to bounds where they begin. */
 static enum ps_status
-range_conflict(struct dst_sqlite *d, const struct dest_batch *batch, const struct dest_range *range,
-               struct ps_error *err)
+range_find(struct dst_sqlite *d, sqlite3_stmt *stmt, const struct dest_batch *batch,
+           const struct dest_range *range, uint64_t up_to, struct ps_error *err)
 {
-    sqlite3_stmt *stmt = dst_sqlite_stmt(d, SQL_RANGE_OWNER, err);
+    bool row = false;
     if (stmt == NULL) {
         return dst_sqlite_failed(err);
     }
     dst_sqlite_bind_id(stmt, 1, &batch->pipeline.id);
     (void)sqlite3_bind_int64(stmt, 2, (int64_t)batch->generation);
     dst_sqlite_bind_id(stmt, 3, &range->bp.id);
-    (void)sqlite3_bind_int64(stmt, 4, (int64_t)range->from);
-    bool row = false;
-    enum ps_status status = dst_sqlite_step(d, stmt, &row, err);
-    struct ps_id owner = {{0}};
-    bool known = status == PS_OK && row && dst_sqlite_column_id(stmt, 0, &owner);
-    (void)sqlite3_reset(stmt);
-    if (status != PS_OK) {
-        return status;
-    }
+    (void)sqlite3_bind_int64(stmt, 4, (int64_t)up_to);
+    return dst_sqlite_step(d, stmt, &row, err);
+}
+
+static void
+range_conflict(struct dst_sqlite *d, const struct dest_batch *batch, const struct dest_range *range,
+               const struct ps_id *owner, struct ps_error *err)
+{
     char ours[PS_ID_TEXT_BYTES];
     char theirs[PS_ID_TEXT_BYTES];
     char key[256];
@@ -256,8 +256,44 @@ range_conflict(struct dst_sqlite *d, const struct dest_batch *batch, const struc
                        "sqlite %s: batch %s: the range of %s from %llu is owned by batch %s",
                        d->path, ps_id_text(batch->id.id, ours),
                        log_quote(range->key, key, sizeof key), (unsigned long long)range->from,
-                       known ? ps_id_text(owner, theirs) : "?");
-    return PS_OK;
+                       owner != NULL ? ps_id_text(*owner, theirs) : "?");
+}
+
+static enum ps_status
+range_owned(struct dst_sqlite *d, const struct dest_batch *batch, const struct dest_range *range,
+            struct ps_error *err)
+{
+    sqlite3_stmt *stmt = dst_sqlite_stmt(d, SQL_RANGE_OWNER, err);
+    enum ps_status status = range_find(d, stmt, batch, range, range->from, err);
+    struct ps_id owner = {{0}};
+    bool known = status == PS_OK && dst_sqlite_column_id(stmt, 0, &owner);
+    (void)sqlite3_reset(stmt);
+    if (status == PS_OK) {
+        range_conflict(d, batch, range, known ? &owner : NULL, err);
+    }
+    return status;
+}
+
+/* The key alone sees ranges that begin at the same byte; here any byte in common counts. Ranges do
+ * not overlap, so only the last one that begins before our end can reach into ours. A whole object
+ * begins where all of its ranges would have to. */
+static enum ps_status
+range_overlap(struct dst_sqlite *d, const struct dest_batch *batch, const struct dest_range *range,
+              bool *out_conflict, struct ps_error *err)
+{
+    if (range->from == range->end || (range->from == 0 && range->eof)) {
+        return PS_OK;
+    }
+    sqlite3_stmt *stmt = dst_sqlite_stmt(d, SQL_RANGE_BEFORE, err);
+    enum ps_status status = range_find(d, stmt, batch, range, range->end, err);
+    struct ps_id owner = {{0}};
+    *out_conflict = status == PS_OK && dst_sqlite_column_id(stmt, 0, &owner) &&
+                    (uint64_t)sqlite3_column_int64(stmt, 2) > range->from;
+    (void)sqlite3_reset(stmt);
+    if (*out_conflict) {
+        range_conflict(d, batch, range, &owner, err);
+    }
+    return status;
 }
 
 enum ps_status
@@ -270,6 +306,10 @@ dst_sqlite_enter_ranges(struct dst_sqlite *d, const struct dest_batch *batch, bo
 #endif
     for (size_t i = 0; i < batch->range_count; i++) {
         const struct dest_range *range = &batch->ranges[i];
+        enum ps_status status = range_overlap(d, batch, range, out_conflict, err);
+        if (status != PS_OK || *out_conflict) {
+            return status;
+        }
         sqlite3_stmt *stmt = dst_sqlite_stmt(d, SQL_RANGE_INSERT, err);
         if (stmt == NULL) {
             return dst_sqlite_failed(err);
@@ -291,10 +331,9 @@ dst_sqlite_enter_ranges(struct dst_sqlite *d, const struct dest_batch *batch, bo
         if (rc == SQLITE_CONSTRAINT_PRIMARYKEY || rc == SQLITE_CONSTRAINT_UNIQUE) {
             (void)sqlite3_reset(stmt);
             *out_conflict = true;
-            return range_conflict(d, batch, range, err);
+            return range_owned(d, batch, range, err);
         }
-        enum ps_status status =
-            rc == SQLITE_DONE ? PS_OK : dst_sqlite_fail(d, rc, "ledger range", err);
+        status = rc == SQLITE_DONE ? PS_OK : dst_sqlite_fail(d, rc, "ledger range", err);
         (void)sqlite3_reset(stmt);
         if (status != PS_OK) {
             return status;

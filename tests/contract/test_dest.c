@@ -169,6 +169,38 @@ Test(dest, sqlite_range_conflict)
     fixture_batch_fini(&twin);
 }
 
+static enum dest_outcome
+load_range(uint64_t from, uint64_t end)
+{
+    struct fixture_batch batch;
+    struct ps_error err = {0};
+    fixture_batch_init(&f, &batch, 2, 1);
+    batch.ranges[0].from = from;
+    batch.ranges[0].end = end;
+    batch.ranges[0].eof = false;
+    cr_assert_eq(fixture_load(&f, &batch, &err), PS_OK, "%s", err.text);
+    enum dest_outcome outcome = batch.result.outcome;
+    fixture_batch_fini(&batch);
+    return outcome;
+}
+
+Test(dest, sqlite_ranges_of_an_object_have_no_byte_in_common)
+{
+    fixture_open(&f, "");
+    fixture_prepare(&f, two, 2);
+    cr_assert_eq(load_range(0, 100), DEST_LOADED);
+    cr_assert_eq(load_range(300, 400), DEST_LOADED);
+    cr_assert_eq(load_range(250, 301), DEST_RANGE_CONFLICT);
+    cr_assert_eq(load_range(399, 500), DEST_RANGE_CONFLICT);
+    cr_assert_eq(load_range(310, 320), DEST_RANGE_CONFLICT);
+    cr_assert_eq(load_range(90, 450), DEST_RANGE_CONFLICT);
+    cr_assert_eq(load_range(350, 350), DEST_LOADED, "nothing begins there");
+    cr_assert_eq(load_range(400, 401), DEST_LOADED);
+    cr_assert_eq(load_range(100, 300), DEST_LOADED);
+    cr_assert_eq(load_range(360, 370), DEST_RANGE_CONFLICT);
+    cr_assert_str_eq(fixture_text(&f, "SELECT count(*) FROM _penstock_ledger"), "5");
+}
+
 Test(dest, sqlite_guilty_rows_only)
 {
     fixture_sql(&f, "CREATE TABLE t(id INTEGER UNIQUE, name TEXT NOT NULL CHECK (name <> 'bad'))");
