@@ -255,13 +255,15 @@ struct fake_reply {
     uint8_t task;
     Penstock__TaskKind kind;
     uint8_t cancel;
+    uint8_t proof; /* id of a batch, of this epoch */
+    uint64_t start;
     bool no_spec;
 };
 
 static void
 fake_sync_reply_on(struct fake *fake, unsigned slot, const struct fake_reply *what)
 {
-    static uint8_t batch_id[16], task_id[16], cancel_id[16], uuid[16] = {9};
+    static uint8_t batch_id[16], task_id[16], cancel_id[16], proof_id[16], uuid[16] = {9};
     Penstock__Stamp stamp = PENSTOCK__STAMP__INIT;
     stamp.cluster_epoch = what->cluster_epoch == 0 ? fake_epoch : what->cluster_epoch;
     stamp.commit_seq = fake_commit_seq++;
@@ -305,6 +307,14 @@ fake_sync_reply_on(struct fake *fake, unsigned slot, const struct fake_reply *wh
     Penstock__CancelOrder *cancels[] = {&cancel};
     reply.cancels = cancels;
     reply.n_cancels = what->cancel == 0 ? 0 : 1;
+    Penstock__Proof proof = PENSTOCK__PROOF__INIT;
+    proof_id[0] = what->proof;
+    proof.batch_id = proto_bytes(proof_id, 16);
+    proof.epoch = what->epoch;
+    proof.start = what->start;
+    Penstock__Proof *proofs[] = {&proof};
+    reply.proofs = proofs;
+    reply.n_proofs = what->proof == 0 ? 0 : 1;
     fake_answer(fake, slot, MSG_SYNC_REPLY, &reply.base);
 }
 
@@ -378,6 +388,30 @@ fake_progress(struct fake *fake, uint32_t leaf)
     Penstock__LeafProgress progress = PENSTOCK__LEAF_PROGRESS__INIT;
     progress.status = &status;
     fake_leaf_says(fake, leaf, MSG_LEAF_PROGRESS, &progress.base);
+}
+
+/* Leaf 0 holds this batch, a cut that it has decoded. */
+static inline void
+fake_progress_cut(struct fake *fake, uint8_t batch, uint64_t epoch, const uint64_t bounds[2],
+                  bool proven)
+{
+    uint8_t id[16] = {batch};
+    Penstock__LeafStatus status = PENSTOCK__LEAF_STATUS__INIT;
+    Penstock__Held held = PENSTOCK__HELD__INIT;
+    Penstock__Held *held_at = &held;
+    status.leaf = held.leaf = 0;
+    held.batch_id = proto_bytes(id, 16);
+    held.epoch = epoch;
+    held.phase = PENSTOCK__PHASE__PHASE_STAGE;
+    held.has_start = held.has_end = held.has_proven = 1;
+    held.start = bounds[0];
+    held.end = bounds[1];
+    held.proven = proven;
+    Penstock__LeafProgress progress = PENSTOCK__LEAF_PROGRESS__INIT;
+    progress.status = &status;
+    progress.n_held = 1;
+    progress.held = &held_at;
+    fake_leaf_says(fake, 0, MSG_LEAF_PROGRESS, &progress.base);
 }
 
 #endif

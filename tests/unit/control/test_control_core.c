@@ -345,3 +345,44 @@ Test(control, a_refused_hello_ends_a_new_agent)
     cr_assert_str_eq(control_core_reason(fake->core), "speaks another protocol");
     fake_free(fake);
 }
+
+Test(control, a_decoded_cut_overtakes_a_parked_sync_and_its_proof_reaches_the_leaf)
+{
+    struct fake *fake = fake_started(1);
+    grant(fake, 1, 10, 0);
+    const Penstock__Sync *before = fake_last_sync(fake);
+    cr_assert(!before->held[0]->has_start);
+    fake_progress_cut(fake, 1, 10, (uint64_t[]){70, 130}, false);
+    const Penstock__Sync *sync = fake_last_sync(fake);
+    cr_assert_neq(sync, before, "others wait for its end");
+    cr_assert_eq(sync->held[0]->start, 70);
+    cr_assert_eq(sync->held[0]->end, 130);
+    cr_assert(!sync->held[0]->proven);
+    fake_sync_reply(fake, &(struct fake_reply){.proof = 1, .epoch = 10, .start = 70});
+    const struct fake_sent *sent = fake_expect(fake, MSG_LEAF_PROOF);
+    const Penstock__LeafProof *proof = (const Penstock__LeafProof *)sent->message;
+    cr_assert_eq(sent->where, 0);
+    cr_assert_eq(proof->proof->start, 70);
+    fake_sync_reply(fake, &(struct fake_reply){.proof = 1, .epoch = 10, .start = 70});
+    fake_sync_reply(fake, &(struct fake_reply){.proof = 2, .epoch = 10, .start = 9});
+    cr_assert_null(fake_find(fake, MSG_LEAF_PROOF), "a repeat, or not held: nothing new");
+    before = fake_last_sync(fake);
+    fake_progress_cut(fake, 1, 10, (uint64_t[]){70, 130}, true);
+    cr_assert_eq(fake_last_sync(fake), before, "what it says itself is no news to it");
+    fake_free(fake);
+}
+
+Test(control, a_proof_waits_with_its_batch_for_the_leaf)
+{
+    struct fake *fake = fake_started(1);
+    grant(fake, 1, 10, 0);
+    grant(fake, 2, 11, 0);
+    grant(fake, 3, 12, 0);
+    fake_skip(fake);
+    fake_sync_reply(fake, &(struct fake_reply){.proof = 3, .epoch = 12, .start = 5});
+    cr_assert_null(fake_find(fake, MSG_LEAF_PROOF));
+    fake_leaf_done(fake, 0, 1, 10);
+    struct fake_sent *given = fake_expect(fake, MSG_LEAF_GRANT);
+    cr_assert(given < fake_expect(fake, MSG_LEAF_PROOF));
+    fake_free(fake);
+}
