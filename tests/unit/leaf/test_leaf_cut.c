@@ -304,11 +304,12 @@ static size_t
 make_object(const struct kind *kind, uint8_t *out)
 {
     uint32_t seed = 11;
-    size_t len = (size_t)sprintf((char *)out, "a,b%s", kind->line_end);
+    size_t len = (size_t)snprintf((char *)out, OBJECT_BYTES, "a,b%s", kind->line_end);
     while (len < OBJECT_BYTES - 200) {
         seed = seed * 1664525 + 1013904223;
         const char *word = kind->words[(seed >> 10) % kind->word_count];
-        len += (size_t)sprintf((char *)out + len, "%s%s", word, kind->line_end);
+        len +=
+            (size_t)snprintf((char *)out + len, OBJECT_BYTES - len, "%s%s", word, kind->line_end);
     }
     return len;
 }
@@ -392,11 +393,11 @@ Test(leaf_cut, every_cut_is_exact_where_a_line_end_always_ends)
 Test(leaf_cut, every_cut_of_a_file_that_is_one_quoted_field)
 {
     static uint8_t object[OBJECT_BYTES];
-    size_t len = (size_t)sprintf((char *)object, "a,b\n1,\"");
+    size_t len = (size_t)snprintf((char *)object, OBJECT_BYTES, "a,b\n1,\"");
     for (; len < OBJECT_BYTES - 8; len += 4) {
         memcpy(object + len, len % 3 == 0 ? "1,2\n" : len % 3 == 1 ? "\"\"\n," : "x,\n,", 4);
     }
-    len += (size_t)sprintf((char *)object + len, "\"\n");
+    len += (size_t)snprintf((char *)object + len, OBJECT_BYTES - len, "\"\n");
     struct ps_buf wanted[2] = {PS_BUF_INIT, PS_BUF_INIT};
     unsigned counts[2] = {0};
     begin(object, len, ",\"header\":true", "");
@@ -546,10 +547,10 @@ Test(leaf_cut, a_guess_is_given_up_where_it_leads_too_far)
 {
     enum { LONG = 3 << 20 };
     uint8_t *object = ps_xalloc(LONG + 64);
-    size_t len = (size_t)sprintf((char *)object, "a,b\n1,one\n2,");
+    size_t len = (size_t)snprintf((char *)object, LONG, "a,b\n1,one\n2,");
     memset(object + len, 'x', LONG);
     len += LONG;
-    len += (size_t)sprintf((char *)object + len, "\n3,three\n");
+    len += (size_t)snprintf((char *)object + len, 64, "\n3,three\n");
     begin(object, len, "", "\"max_record_bytes\":\"64KiB\"");
     struct leaf_job *anchor = first_range(1);
     struct leaf_job *job = new_job(&(struct range){.from = 1000,
