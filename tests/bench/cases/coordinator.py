@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The coordinator alone: real agents' connections and messages (rpc_bench), nothing is loaded.
+
+The floor is rpc_peer: nng and SQLite with a group commit and nothing else, over the same loopback
+with as many connections and outstanding requests, in turns with ours."""
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+from harness import ROOT, busy_share, case, remove
+
+sys.path.insert(0, os.path.join(ROOT, 'tests', 'support'))
+from cluster import Daemon, UnixConnection, wait_for  # noqa: E402
+
+CLIENTS = 100
+SPEC = ('{"name":"p","source":{"url":"file:/nowhere/*.csv"},"destination":{"url":"null:"}}')
+
+
+def values(line):
+    """name=value … as numbers."""
+    return {name: float(value) for name, value in re.findall(r'(\w+)=([0-9.]+)', line)}
+
+
+def wait_line(log, pattern):
+    """The first match in a log that is being written."""
+    def look():
+        with open(log, encoding='utf-8', errors='replace') as text:
+            return re.search(pattern, text.read())
+    return wait_for(f'"{pattern}" in {log}', 20, look, 0.005)
+
+
+class Coordinator:
+    """penstock-coordinator with a state folder, as a context."""
+
+    def __init__(self, bench, state, fresh=True):
+        self.bench = bench
+        self.state = bench.path(state)
+        if fresh:
+            remove(self.state)
+        self.log = bench.path('coordinator.log')
+        self.http = bench.path('http')
+
+    def __enter__(self):
+        if os.path.exists(self.log):
+            os.unlink(self.log)
+        self.daemon = Daemon('coordinator', [
+            self.bench.program('penstock-coordinator'), '--http', f'unix:{self.http}', '--rpc',
+            'tcp://127.0.0.1:0', '--state', self.state, '--lease', '60s', '--log-level', 'info'],
+            self.log)
+        self.daemon.wait_ready(60)
+        self.url = 'tcp://127.0.0.1:' + wait_line(self.log, r'rpc_port=(\d+)').group(1)
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None:
+            print(self.daemon.tail(), file=sys.stderr)
+        self.daemon.kill()
+
+    def call(self, method, path, body=None):
+        connection = UnixConnection(self.http, 30)
+        connection.request(method, path, body, {'Content-Type': 'application/json'} if body else {})
+        answer = connection.getresponse()
+        data = answer.read().decode()
+        connection.close()
+        if answer.status >= 400:
+            raise SystemExit(f'{method} {path}: {answer.status} {data}')
+        return data
+
+    def begin(self):
+        self.call('PUT', '/v1/pipelines/p', SPEC)
+        self.call('POST', '/v1/pipelines/p:start')
+
+    def cpu_s(self):
+        with open(f'/proc/{self.daemon.pid}/stat', encoding='ascii') as stat:
+            fields = stat.read().rsplit(') ', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def rss_mib(self):
+        with open(f'/proc/{self.daemon.pid}/status', encoding='ascii') as status:
+            return int(re.search(r'VmRSS:\s+(\d+)', status.read()).group(1)) / 1024
+
+
+def client(bench, *words):
+    done = subprocess.run([bench.tool(words[0]), *words[1:]], stdout=subprocess.PIPE, text=True,
+                          check=True)
+    return values(done.stdout)
+
+
+def ours(bench, mode, objects):
+    """One run with a fresh state; all counts must be right afterwards."""
+    with Coordinator(bench, 'rpc-state') as coordinator:
+        coordinator.begin()
+        cpu = coordinator.cpu_s()
+        found = client(bench, 'rpc_bench', mode, coordinator.url, str(CLIENTS), str(objects))
+        found['server_us'] = (coordinator.cpu_s() - cpu) * 1e6 / found['loaded']
+        pipeline = coordinator.call('GET', '/v1/pipelines/p')
+        totals = re.search(r'"batches_loaded":\s*"(\d+)"', pipeline).group(1)
+        decoded = re.search(r'"decoded":\s*"(\d+)"', pipeline).group(1)
+        if int(totals) != int(found['loaded']) or int(decoded) != 1000 * int(totals):
+            raise SystemExit(f'{found["loaded"]:.0f} batches were reported: {pipeline}')
+        return found
+
+
+class Peer:
+    """rpc_peer serve, as a context."""
+
+    def __init__(self, bench, commits):
+        self.bench = bench
+        self.commits = commits
+
+    def __enter__(self):
+        path = self.bench.path('peer.db')
+        remove(path)
+        # Its port is from below the range that outgoing connections take theirs from.
+        for port in range(27300, 27400):
+            self.url = f'tcp://127.0.0.1:{port}'
+            self.process = subprocess.Popen([self.bench.tool('rpc_peer'), 'serve', self.url, path,
+                                             self.commits], stdout=subprocess.PIPE, text=True,
+                                            stderr=subprocess.DEVNULL)
+            if self.process.stdout.readline().strip() == 'ready':
+                return self
+            self.process.wait()
+        raise SystemExit('no free port')
+
+    def __exit__(self, kind, value, trace):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def peer(bench, commits, seconds):
+    with Peer(bench, commits) as server:
+        return client(bench, 'rpc_peer', 'client', server.url, str(CLIENTS), str(2 * CLIENTS),
+                      str(seconds))
+
+
+def medians(runs):
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+@case('rpc')
+def rpc(bench):
+    """Grants and completions by 100 clients over nng, FULL sync, beside nng + SQLite alone."""
+    small = bench.args.no_gate
+    objects = 2000 if small else 40000
+    seconds = 0.3 if small else 2
+    before = busy_share()
+    singles, claims, groups, each = [], [], [], []
+    for _ in range(bench.args.rounds):
+        singles.append(ours(bench, 'load', objects))
+        groups.append(peer(bench, 'group', seconds))
+        claims.append(ours(bench, 'claim', 3 * objects))
+        each.append(peer(bench, 'each', seconds))
+    single, claim, group, one = (medians(runs) for runs in (singles, claims, groups, each))
+    bench.figure('grants and completions', single['requests_s'], 'requests/s', least=20000)
+    bench.figure('p99 of a grant', single['sync_p99_us'] / 1000, 'ms', most=20)
+    bench.figure('p99 of a completion', single['done_p99_us'] / 1000, 'ms', most=20)
+    bench.figure('claims of 16', claim['claimed_s'], 'batches/s', least=60000)
+    bench.figure('completions after them', claim['reported_s'], 'requests/s')
+    bench.figure('discovery', claim['discovered_s'], 'objects/s', least=100000)
+    bench.figure('the floor, nng + group commit of one row', group['requests_s'], 'requests/s')
+    bench.figure('share of the floor', single['requests_s'] / group['requests_s'], 'x')
+    bench.figure('nng + a commit a request', one['requests_s'], 'requests/s')
+    print(f'rpc: a batch costs {single["server_us"]:.0f} us here and {single["client_us"]:.0f} us in '
+          f'the clients (claimed by 16: {claim["server_us"]:.0f} us); {len(singles)} rounds; machine '
+          f'busy before {before:.0%}, after {busy_share():.0%}')
