@@ -13,9 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/ids.h"
-#include "common/span.h"
-#include "proto/frame.h"
+#include "tests/bench/bench_messages.h"
 #include "tests/bench/bench_times.h"
 
 enum {
@@ -25,9 +23,6 @@ enum {
     HELD_MOST = CLAIM * CLAIMS_A_ROUND,
     DEPTH = 4, /* load: batches that are granted and not yet reported */
     REPORTS = 4,
-    PAGE = 1000,
-    OBJECT_BYTES = 64 * 1024 * 1024,
-    ROWS = 1000,
 };
 
 /* One request at a time. */
@@ -46,21 +41,13 @@ struct line {
 enum held_state { HELD_NONE, HELD_LOADED, HELD_REPORTING };
 struct held {
     enum held_state state;
-    struct ps_id batch;
-    uint64_t epoch;
-    uint32_t leaf;
-    uint64_t bp_id;
-    struct ps_id hash;
-    uint64_t from;
+    struct bench_batch batch;
 };
 
 struct agent {
     pthread_mutex_t mutex;
-    char name[32];
-    struct ps_id incarnation;
+    struct bench_speaker speaker;
     nng_socket socket;
-    uint64_t seq;
-    Penstock__Stamp seen;
     struct line sync;
     struct line reports[REPORTS];
     struct held held[HELD_MOST];
@@ -126,27 +113,6 @@ from_msg(nng_msg *own_msg, enum msg_type wanted)
     return message;
 }
 
-static Penstock__Origin
-origin_of(struct agent *agent, uint32_t lane)
-{
-    Penstock__Origin origin = PENSTOCK__ORIGIN__INIT;
-    origin.agent = agent->name;
-    origin.incarnation = proto_bytes(agent->incarnation.b, PS_ID_BYTES);
-    origin.lane = lane;
-    origin.seq = ++agent->seq;
-    origin.seen = &agent->seen;
-    return origin;
-}
-
-static void
-take_stamp(struct agent *agent, const Penstock__Stamp *stamp)
-{
-    if (stamp->commit_seq > agent->seen.commit_seq) {
-        agent->seen.cluster_epoch = stamp->cluster_epoch;
-        agent->seen.commit_seq = stamp->commit_seq;
-    }
-}
-
 /* ---- before the clock runs: one after the other */
 static ProtobufCMessage *
 call(struct agent *agent, enum msg_type type, const ProtobufCMessage *message, enum msg_type answer)
@@ -163,63 +129,29 @@ report(struct agent *agent, enum msg_type type, const ProtobufCMessage *message)
     Penstock__ReportReply *reply =
         (Penstock__ReportReply *)(void *)call(agent, type, message, MSG_REPORT_REPLY);
     must(reply->answer == PENSTOCK__ANSWER__ANSWER_OK, "OK to a report");
-    take_stamp(agent, reply->stamp);
+    bench_take_stamp(&agent->speaker, reply->stamp);
     msg_free(&reply->base);
 }
 
 static void
 say_hello(struct agent *agent)
 {
-    Penstock__Origin origin = origin_of(agent, 0);
-    Penstock__Hello hello = PENSTOCK__HELLO__INIT;
-    hello.origin = &origin;
-    hello.protocol_min = hello.protocol_max = 1;
-    hello.version = (char *)(uintptr_t) "bench";
-    hello.leaves = LEAVES;
-    hello.host_token = proto_bytes("bench", 5);
+    Penstock__Origin origin = bench_origin(&agent->speaker, 0);
+    Penstock__Hello hello = bench_hello(&origin, LEAVES);
     Penstock__HelloReply *reply =
         (Penstock__HelloReply *)(void *)call(agent, MSG_HELLO, &hello.base, MSG_HELLO_REPLY);
     must(reply->answer == PENSTOCK__ANSWER__ANSWER_OK, "OK to a hello");
-    take_stamp(agent, reply->stamp);
+    bench_take_stamp(&agent->speaker, reply->stamp);
     msg_free(&reply->base);
-}
-
-static void
-name_object(uint64_t number, char *key, size_t bytes)
-{
-    snprintf(key, bytes, "events/year=2024/month=%02u/day=%02u/part-%08llu.csv",
-             (unsigned)(number / 280000 % 12 + 1), (unsigned)(number / 10000 % 28 + 1),
-             (unsigned long long)number);
 }
 
 static void
 discover(struct agent *agent, const Penstock__Task *task)
 {
-    static Penstock__ObjectRef refs[PAGE];
-    static Penstock__ObjectRef *page[PAGE];
-    static char keys[PAGE][80];
-    for (uint64_t first = 0; first < objects; first += PAGE) {
-        Penstock__Origin origin = origin_of(agent, 1);
-        Penstock__Discovered found = PENSTOCK__DISCOVERED__INIT;
-        found.origin = &origin;
-        found.task_id = task->task_id;
-        found.epoch = task->epoch;
-        found.objects = page;
-        for (uint64_t i = first; i < first + PAGE && i < objects; i++) {
-            Penstock__ObjectRef *ref = &refs[i - first];
-            page[i - first] = ref;
-            penstock__object_ref__init(ref);
-            name_object(i, keys[i - first], sizeof keys[0]);
-            ref->key = proto_bytes(keys[i - first], strlen(keys[i - first]));
-            ref->version = proto_bytes("v1:67108864:1700000000000000000", 31);
-            ref->has_size_bytes = true;
-            ref->size_bytes = OBJECT_BYTES;
-            ref->has_mtime_ms = true;
-            ref->mtime_ms = 1700000000000 + (int64_t)i;
-            found.n_objects++;
-        }
-        found.cursor = page[found.n_objects - 1]->key;
-        found.last = first + PAGE >= objects;
+    static struct bench_page page;
+    for (uint64_t first = 0; first < objects; first += BENCH_PAGE) {
+        Penstock__Origin origin = bench_origin(&agent->speaker, 1);
+        Penstock__Discovered found = bench_discovered(&page, &origin, task, first, objects);
         report(agent, MSG_DISCOVERED, &found.base);
     }
 }
@@ -227,23 +159,9 @@ discover(struct agent *agent, const Penstock__Task *task)
 static void
 answer_task(struct agent *agent, const Penstock__Task *task)
 {
-    Penstock__Origin origin = origin_of(agent, 1);
-    Penstock__TaskResult result = PENSTOCK__TASK_RESULT__INIT;
-    Penstock__DestState dest = PENSTOCK__DEST_STATE__INIT;
-    Penstock__Column column = PENSTOCK__COLUMN__INIT;
-    Penstock__Column *columns[] = {&column};
-    column.name = (char *)(uintptr_t) "a";
-    column.type = (char *)(uintptr_t) "text";
-    result.origin = &origin;
-    result.task_id = task->task_id;
-    result.epoch = task->epoch;
-    result.last = result.ok = true;
-    if (task->kind == PENSTOCK__TASK_KIND__TASK_PREPARE) {
-        result.n_columns = 1;
-        result.columns = columns;
-    } else {
-        result.dest = &dest;
-    }
+    struct bench_result own;
+    Penstock__Origin origin = bench_origin(&agent->speaker, 1);
+    Penstock__TaskResult result = bench_result(&own, &origin, task);
     report(agent, MSG_TASK_RESULT, &result.base);
 }
 
@@ -253,7 +171,7 @@ set_up(struct agent *agent)
 {
     double took_s = 0;
     for (bool prepared = false; !prepared;) {
-        Penstock__Origin origin = origin_of(agent, 0);
+        Penstock__Origin origin = bench_origin(&agent->speaker, 0);
         Penstock__Sync sync = PENSTOCK__SYNC__INIT;
         sync.origin = &origin;
         sync.has_want_tasks = sync.has_wait_ms = true;
@@ -261,7 +179,7 @@ set_up(struct agent *agent)
         sync.wait_ms = 1000;
         Penstock__SyncReply *reply =
             (Penstock__SyncReply *)(void *)call(agent, MSG_SYNC, &sync.base, MSG_SYNC_REPLY);
-        take_stamp(agent, reply->stamp);
+        bench_take_stamp(&agent->speaker, reply->stamp);
         for (size_t i = 0; i < reply->n_tasks; i++) {
             const Penstock__Task *task = reply->tasks[i];
             double began_s = bench_now_s();
@@ -292,7 +210,7 @@ ask(struct line *line, enum msg_type type, const ProtobufCMessage *message)
 static void
 send_sync(struct agent *agent)
 {
-    Penstock__Origin origin = origin_of(agent, 0);
+    Penstock__Origin origin = bench_origin(&agent->speaker, 0);
     Penstock__Sync sync = PENSTOCK__SYNC__INIT;
     Penstock__Held held[HELD_MOST];
     Penstock__Held *helds[HELD_MOST];
@@ -306,9 +224,9 @@ send_sync(struct agent *agent)
         const struct held *own = &agent->held[i];
         if (own->state != HELD_NONE) {
             penstock__held__init(&held[i]);
-            held[i].batch_id = proto_bytes(own->batch.b, PS_ID_BYTES);
-            held[i].epoch = own->epoch;
-            held[i].leaf = own->leaf;
+            held[i].batch_id = proto_bytes(own->batch.id.b, PS_ID_BYTES);
+            held[i].epoch = own->batch.epoch;
+            held[i].leaf = own->batch.leaf;
             held[i].phase = PENSTOCK__PHASE__PHASE_LOAD;
             helds[sync.n_held++] = &held[i];
         }
@@ -326,35 +244,10 @@ send_sync(struct agent *agent)
 static void
 send_done(struct agent *agent, struct line *line, size_t i)
 {
-    struct held *held = &agent->held[i];
-    Penstock__Origin origin = origin_of(agent, line->lane);
-    Penstock__Done done = PENSTOCK__DONE__INIT;
-    Penstock__Counts counts = PENSTOCK__COUNTS__INIT;
-    Penstock__RangeEnd end = PENSTOCK__RANGE_END__INIT;
-    Penstock__RangeEnd *ends[] = {&end};
-    counts.has_decoded = counts.has_inserted = counts.has_raw_bytes = true;
-    counts.has_unwrapped_bytes = true;
-    counts.decoded = counts.inserted = ROWS;
-    counts.raw_bytes = counts.unwrapped_bytes = OBJECT_BYTES;
-    end.bp_id = held->bp_id;
-    end.bp_hash = proto_bytes(held->hash.b, PS_ID_BYTES);
-    end.from = held->from;
-    end.end = OBJECT_BYTES;
-    end.eof = true;
-    end.has_records = true;
-    end.records = ROWS;
-    done.origin = &origin;
-    done.batch_id = proto_bytes(held->batch.b, PS_ID_BYTES);
-    done.epoch = held->epoch;
-    done.outcome = PENSTOCK__OUTCOME__OUTCOME_LOADED;
-    done.counts = &counts;
-    done.n_ends = 1;
-    done.ends = ends;
-    done.has_leaf = done.has_fetch_ms = done.has_load_ms = true;
-    done.leaf = held->leaf;
-    done.fetch_ms = 40;
-    done.load_ms = 60;
-    held->state = HELD_REPORTING;
+    struct bench_done own;
+    Penstock__Origin origin = bench_origin(&agent->speaker, line->lane);
+    Penstock__Done done = bench_done(&own, &origin, &agent->held[i].batch);
+    agent->held[i].state = HELD_REPORTING;
     line->held = i;
     ask(line, MSG_DONE, &done.base);
 }
@@ -395,19 +288,11 @@ take_grants(struct agent *agent, const Penstock__SyncReply *reply)
     size_t at = 0;
     for (size_t i = 0; i < reply->n_grants; i++) {
         const Penstock__Grant *grant = reply->grants[i];
-        const Penstock__Range *range = grant->batch->ranges[0];
         while (at < HELD_MOST && agent->held[at].state != HELD_NONE) {
             at++;
         }
         must(at < HELD_MOST && grant->batch->n_ranges == 1, "one object a batch, as many as asked");
-        struct held *held = &agent->held[at];
-        held->state = HELD_LOADED;
-        memcpy(held->batch.b, grant->batch->batch_id.data, PS_ID_BYTES);
-        memcpy(held->hash.b, range->bp_hash.data, PS_ID_BYTES);
-        held->epoch = grant->epoch;
-        held->leaf = grant->leaf;
-        held->bp_id = range->bp_id;
-        held->from = range->from;
+        agent->held[at] = (struct held){.state = HELD_LOADED, .batch = bench_batch(grant)};
         agent->held_count++;
     }
 }
@@ -417,7 +302,7 @@ take_sync(struct agent *agent, nng_msg *msg)
 {
     Penstock__SyncReply *reply = (Penstock__SyncReply *)(void *)from_msg(msg, MSG_SYNC_REPLY);
     must(reply->answer == PENSTOCK__ANSWER__ANSWER_OK, "OK to a sync");
-    take_stamp(agent, reply->stamp);
+    bench_take_stamp(&agent->speaker, reply->stamp);
     take_grants(agent, reply);
     msg_free(&reply->base);
     if (!claiming) {
@@ -436,7 +321,7 @@ take_report(struct agent *agent, struct line *line, nng_msg *msg)
 {
     Penstock__ReportReply *reply = (Penstock__ReportReply *)(void *)from_msg(msg, MSG_REPORT_REPLY);
     must(reply->answer == PENSTOCK__ANSWER__ANSWER_OK, "OK to a done");
-    take_stamp(agent, reply->stamp);
+    bench_take_stamp(&agent->speaker, reply->stamp);
     msg_free(&reply->base);
     agent->held[line->held].state = HELD_NONE;
     agent->held_count--;
@@ -492,9 +377,7 @@ open_agents(const char *url, size_t first)
     for (size_t i = 0; i < agent_count; i++) {
         struct agent *agent = &agents[i];
         pthread_mutex_init(&agent->mutex, NULL);
-        snprintf(agent->name, sizeof agent->name, "bench-%05zu", first + i);
-        agent->incarnation = ps_id_new();
-        penstock__stamp__init(&agent->seen);
+        bench_speaker_init(&agent->speaker, first + i);
         check_nng("open", nng_req0_open(&agent->socket));
         check_nng("dial", nng_dial(agent->socket, url, NULL, 0));
         say_hello(agent);
