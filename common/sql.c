@@ -126,7 +126,7 @@ sql_finalize(sqlite3_stmt *stmt)
 }
 
 static int
-bind_one(sqlite3_stmt *stmt, int index, const struct sql_value *value)
+bind_one(sqlite3_stmt *stmt, int index, const struct sql_value *value, sqlite3_destructor_type life)
 {
     /* A NULL pointer would bind SQL NULL where an empty value is meant. */
     const void *bytes = value->bytes.ptr == NULL ? "" : (const void *)value->bytes.ptr;
@@ -138,25 +138,31 @@ bind_one(sqlite3_stmt *stmt, int index, const struct sql_value *value)
     case SQL_REAL:
         return sqlite3_bind_double(stmt, index, value->real);
     case SQL_TEXT:
-        return sqlite3_bind_text64(stmt, index, bytes, value->bytes.len, SQLITE_TRANSIENT,
-                                   SQLITE_UTF8);
+        return sqlite3_bind_text64(stmt, index, bytes, value->bytes.len, life, SQLITE_UTF8);
     case SQL_BLOB:
-        return sqlite3_bind_blob64(stmt, index, bytes, value->bytes.len, SQLITE_TRANSIENT);
+        return sqlite3_bind_blob64(stmt, index, bytes, value->bytes.len, life);
     }
     return SQLITE_MISUSE;
 }
 
-enum ps_status
-sql_bind(sqlite3_stmt *stmt, const struct sql_value *values, size_t count, struct ps_error *err)
+static enum ps_status
+bind_all(sqlite3_stmt *stmt, const struct sql_value *values, size_t count,
+         sqlite3_destructor_type life, struct ps_error *err)
 {
     sql_reset(stmt);
     for (size_t i = 0; i < count; i++) {
-        int rc = bind_one(stmt, (int)i + 1, &values[i]);
+        int rc = bind_one(stmt, (int)i + 1, &values[i], life);
         if (rc != SQLITE_OK) {
             return fail_sql(err, sqlite3_db_handle(stmt), rc, sqlite3_sql(stmt));
         }
     }
     return PS_OK;
+}
+
+enum ps_status
+sql_bind(sqlite3_stmt *stmt, const struct sql_value *values, size_t count, struct ps_error *err)
+{
+    return bind_all(stmt, values, count, SQLITE_TRANSIENT, err);
 }
 
 enum ps_status
@@ -176,7 +182,8 @@ sql_step(sqlite3_stmt *stmt, bool *out_row, struct ps_error *err)
 enum ps_status
 sql_run(sqlite3_stmt *stmt, const struct sql_value *values, size_t count, struct ps_error *err)
 {
-    enum ps_status status = sql_bind(stmt, values, count, err);
+    /* All of it is over before the values end: nothing is copied. */
+    enum ps_status status = bind_all(stmt, values, count, SQLITE_STATIC, err);
     bool row = true;
     while (status == PS_OK && row) {
         status = sql_step(stmt, &row, err);

@@ -101,15 +101,6 @@ cat_batch_save(struct catalog *catalog, const struct cat_batch *row, struct ps_e
 }
 
 enum ps_status
-cat_batch_end_range(struct catalog *catalog, const struct cat_batch *batch,
-                    const struct cat_range_end *end, struct ps_error *err)
-{
-    return CATALOG_RUN(catalog, QUERY_RANGE_END, err, sql_u64(batch->pipeline_id),
-                       sql_id(&batch->id.id), sql_int(end->n), sql_u64(end->end), sql_int(end->eof),
-                       sql_u64(end->records));
-}
-
-enum ps_status
 cat_batch_ranges(struct catalog *catalog, const struct cat_batch *batch, struct cat_range *ranges,
                  size_t *out_count, struct ps_error *err)
 {

@@ -65,7 +65,7 @@ cat_object_get(struct catalog *catalog, uint64_t pipeline_id, uint64_t id, cat_o
     return status == PS_OK ? cat_object_each(stmt, each, ctx, err) : status;
 }
 
-/* All of the table in its order; an update leaves out generation and key. */
+/* All of the table in its order; an update leaves some out. */
 #define OBJECT_VALUES(row)                                                                         \
     sql_u64((row)->pipeline_id), sql_u64((row)->id), sql_u64((row)->generation),                   \
         sql_blob((row)->key), sql_blob((row)->version), sql_id(&(row)->hash.id),                   \
@@ -85,6 +85,15 @@ enum ps_status
 cat_object_save(struct catalog *catalog, const struct cat_object *row, struct ps_error *err)
 {
     return CATALOG_RUN(catalog, QUERY_OBJECT_SAVE, err, OBJECT_VALUES(row));
+}
+
+enum ps_status
+cat_object_set_version(struct catalog *catalog, const struct cat_object *row, struct ps_error *err)
+{
+    return CATALOG_RUN(catalog, QUERY_OBJECT_SET_VERSION, err, sql_u64(row->pipeline_id),
+                       sql_u64(row->id), sql_blob(row->version), sql_id(&row->hash.id),
+                       sql_u64(row->size_bytes), sql_int(row->compressed), sql_int(row->weak),
+                       sql_int(row->mtime_ms));
 }
 
 enum ps_status

@@ -121,6 +121,8 @@ catalog_close(struct catalog *catalog)
     for (size_t i = 0; i < QUERY_COUNT; i++) {
         sql_finalize(catalog->queries[i]);
     }
+    ps_buf_fini(&catalog->event_texts);
+    ps_free(catalog->events);
     if (catalog->db != NULL) {
         sql_rollback(catalog->db);
         sql_close(catalog->db);
@@ -141,6 +143,7 @@ catalog_restart(struct catalog *catalog, struct ps_error *err)
     catalog->writing = false;
     /* Gives back the log's room on a full disk; where that fails, the write below says so. */
     (void)sqlite3_wal_checkpoint_v2(catalog->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    cat_event_forget(catalog);
     enum ps_status status = raise_cluster_epoch(catalog, err);
     return status == PS_OK ? PS_OK : ps_wrap(err, status, "catalog");
 }
@@ -162,7 +165,7 @@ catalog_write(struct catalog *catalog, enum query_name name, sqlite3_stmt **out,
               struct ps_error *err)
 {
     if (!catalog->writing) {
-        enum ps_status status = sql_begin_immediate(catalog->db, err);
+        enum ps_status status = sql_run(catalog->queries[QUERY_BEGIN], NULL, 0, err);
         if (status != PS_OK) {
             return ps_wrap(err, status, "catalog");
         }
@@ -210,7 +213,10 @@ catalog_commit(struct catalog *catalog, struct ps_error *err)
     /* The one query that lends its row beyond the call: no snapshot outlives its turn. */
     sql_reset(catalog->queries[QUERY_KNOWN_NEXT]);
     sqlite3_stmt *raise = NULL;
-    enum ps_status status = catalog_write(catalog, QUERY_COMMIT_SEQ, &raise, err);
+    enum ps_status status = cat_event_flush(catalog, err);
+    if (status == PS_OK) {
+        status = catalog_write(catalog, QUERY_COMMIT_SEQ, &raise, err);
+    }
     if (status == PS_OK) {
         status = sql_run(raise, NULL, 0, err);
     }
@@ -218,7 +224,7 @@ catalog_commit(struct catalog *catalog, struct ps_error *err)
         status = ps_fail(err, PS_AGAIN, "failpoint catalog.before_commit");
     }
     if (status == PS_OK) {
-        status = sql_commit(catalog->db, err);
+        status = sql_run(catalog->queries[QUERY_COMMIT], NULL, 0, err);
     }
     if (status != PS_OK) {
         return ps_wrap(err, status, "commit catalog");

@@ -72,9 +72,13 @@ PS_MUSTCHECK enum ps_status cat_object_get(struct catalog *catalog, uint64_t pip
                                            struct ps_error *err);
 PS_MUSTCHECK enum ps_status cat_object_insert(struct catalog *catalog, const struct cat_object *row,
                                               struct ps_error *err);
-/* Everything but pipeline_id, id, generation and key. */
+/* What changes while it is loaded: state, offset, rest, resume, batch, reason, records, spent. The
+ * index of keys holds the version: it is written apart, and seldom. */
 PS_MUSTCHECK enum ps_status cat_object_save(struct catalog *catalog, const struct cat_object *row,
                                             struct ps_error *err);
+/* version, hash, size, mtime and flags. */
+PS_MUSTCHECK enum ps_status
+cat_object_set_version(struct catalog *catalog, const struct cat_object *row, struct ps_error *err);
 /* Pending ones, largest rest first; page's state and after_id are not used. */
 PS_MUSTCHECK enum ps_status cat_object_pending(struct catalog *catalog,
                                                const struct cat_object_page *page,
@@ -135,10 +139,6 @@ PS_MUSTCHECK enum ps_status cat_batch_insert(struct catalog *catalog, const stru
 /* Everything but identity, generation, ranges, bytes and first_object. */
 PS_MUSTCHECK enum ps_status cat_batch_save(struct catalog *catalog, const struct cat_batch *row,
                                            struct ps_error *err);
-PS_MUSTCHECK enum ps_status cat_batch_end_range(struct catalog *catalog,
-                                                const struct cat_batch *batch,
-                                                const struct cat_range_end *end,
-                                                struct ps_error *err);
 /* ranges: room for batch->ranges of them; *out_count is how many there are. */
 PS_MUSTCHECK enum ps_status cat_batch_ranges(struct catalog *catalog, const struct cat_batch *batch,
                                              struct cat_range *ranges, size_t *out_count,

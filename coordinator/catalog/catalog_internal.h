@@ -15,6 +15,13 @@ enum query_name {
     QUERY_COUNT
 };
 
+/* An event of this transaction that is not written yet; its texts stand in event_texts. */
+struct cat_event_kept {
+    int64_t at_ms;
+    size_t texts[4]; /* pipeline, kind, subject, text; CAT_EVENT_NONE */
+};
+#define CAT_EVENT_NONE SIZE_MAX
+
 struct catalog {
     sqlite3 *db;
     sqlite3_stmt *queries[QUERY_COUNT];
@@ -22,7 +29,10 @@ struct catalog {
     bool writing;
     struct cat_stamp stamp;
     struct cat_stamp next; /* as committed next */
-    uint64_t events_trimmed;
+    struct cat_event_kept *events;
+    size_t event_count;
+    size_t event_room;
+    struct ps_buf event_texts;
 };
 
 /* The statement, inside a transaction (opened when this is the first write since the commit). */
@@ -44,6 +54,10 @@ sql_u64(uint64_t value)
 
 /* schema/: brings an open database to the newest version. path names the copy kept before. */
 PS_MUSTCHECK enum ps_status catalog_migrate(sqlite3 *db, const char *path, struct ps_error *err);
+
+/* Writes the events that were added since the last commit. */
+PS_MUSTCHECK enum ps_status cat_event_flush(struct catalog *catalog, struct ps_error *err);
+void cat_event_forget(struct catalog *catalog);
 
 /* From a row of …_COLUMNS; pointers are borrowed until the next step. */
 void cat_pipeline_fill(sqlite3_stmt *stmt, struct cat_pipeline *out);

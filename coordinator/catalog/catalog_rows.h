@@ -134,13 +134,6 @@ struct cat_part { /* a range behind the offset of a batch partition that is take
     struct ps_span resume; /* the token that stands at end */
 };
 
-struct cat_range_end {
-    uint32_t n; /* the range's place in its batch, from 0 */
-    uint64_t end;
-    bool eof;
-    uint64_t records;
-};
-
 struct cat_batch {
     uint64_t pipeline_id;
     struct batch_id id;

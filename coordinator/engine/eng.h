@@ -68,6 +68,8 @@ struct eng_batch {
     uint64_t proof; /* where it truly begins; 0: unknown */
     bool held_proven;
     bool proof_told;
+    struct ps_list unsaved_link; /* of the engine's: its row is written before this turn ends */
+    bool is_new;                 /* it has no row yet */
 };
 
 enum eng_agent_state { ENG_AGENT_ONLINE, ENG_AGENT_GONE };
@@ -216,6 +218,7 @@ struct engine {
     struct ps_list seen;    /* online agents, the longest silent first */
     struct ps_list leases;  /* of all agents, the earliest end first */
     struct ps_list stirred; /* parked agents to look at before this turn ends */
+    struct ps_list unsaved; /* batches whose rows are written before this turn ends */
     struct ps_list hungry;  /* parked agents that want batches */
     struct ps_heap parked;  /* the other parked ones, by when there is something to say */
     bool tell_all;          /* every parked agent is to be looked at in this turn */

@@ -116,8 +116,8 @@ freeze(struct choice *choice)
         object->row.batch = row.id;
         eng_store_save_object(engine, object);
     }
-    ENG_TRY(engine, cat_batch_insert, &row, ranges);
     struct eng_batch *batch = eng_store_add_batch(engine, p, &row, ranges);
+    eng_store_insert_batch(engine, batch);
     p->row.batches_open++;
     p->pending++;
     p->row.next_batch_number++;

@@ -98,6 +98,7 @@ replace(struct engine *engine, struct eng_pipeline *p, uint64_t id, const Pensto
         return;
     }
     set_version(p, &object, ref);
+    ENG_TRY(engine, cat_object_set_version, &object.row);
     if (object.state == OBJECT_QUARANTINED) {
         (void)eng_store_move_object(engine, p, &object, OBJECT_ON_RESET);
     }

@@ -115,9 +115,6 @@ settle_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Done *
     bool chain = false;
     for (uint32_t i = 0; is_current && i < b->row.ranges; i++) {
         const Penstock__RangeEnd *end = end_of(done, &b->ranges[i], i);
-        struct cat_range_end row = {
-            .n = i, .end = end->end, .eof = end->eof, .records = end->records};
-        ENG_TRY(engine, cat_batch_end_range, &b->row, &row);
         uint64_t share = total_bytes == 0
                              ? 0
                              : (uint64_t)((double)spent_ms * (double)(end->end - end->from) /

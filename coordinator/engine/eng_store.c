@@ -101,6 +101,7 @@ free_batch(struct engine *engine, struct eng_batch *batch)
     (void)ps_map_take(engine->batches, ps_span(batch->row.id.id.b, PS_ID_BYTES));
     eng_store_unlease(batch);
     ps_list_remove(&batch->link);
+    ps_list_remove(&batch->unsaved_link);
     leave_place(batch);
     eng_set_text(&batch->row.agent, NULL);
     eng_set_text(&batch->row.killers, NULL);
@@ -245,6 +246,7 @@ eng_store_add_batch(struct engine *engine, struct eng_pipeline *p, const struct 
     ps_list_init(&batch->lease_link);
     ps_list_init(&batch->until_link);
     ps_list_init(&batch->idle_link);
+    ps_list_init(&batch->unsaved_link);
     ps_heap_node_init(&batch->due);
     batch->pipeline = p;
     batch->row = *row;
@@ -271,7 +273,36 @@ eng_store_add_batch(struct engine *engine, struct eng_pipeline *p, const struct 
 void
 eng_store_save_batch(struct engine *engine, struct eng_batch *batch)
 {
-    ENG_TRY(engine, cat_batch_save, &batch->row);
+    if (ps_list_empty(&batch->unsaved_link)) {
+        ps_list_push_back(&engine->unsaved, &batch->unsaved_link);
+    }
+}
+
+void
+eng_store_insert_batch(struct engine *engine, struct eng_batch *batch)
+{
+    batch->is_new = true;
+    eng_store_save_batch(engine, batch);
+}
+
+static void
+write_batch(struct engine *engine, struct eng_batch *batch)
+{
+    ps_list_remove(&batch->unsaved_link);
+    if (batch->is_new) {
+        batch->is_new = false;
+        ENG_TRY(engine, cat_batch_insert, &batch->row, batch->ranges);
+    } else {
+        ENG_TRY(engine, cat_batch_save, &batch->row);
+    }
+}
+
+void
+eng_store_save_batches(struct engine *engine)
+{
+    PS_LIST_FOR (at, &engine->unsaved) {
+        write_batch(engine, PS_CONTAINER(at, struct eng_batch, unsaved_link));
+    }
 }
 
 bool
@@ -305,6 +336,7 @@ eng_store_move_batch(struct engine *engine, struct eng_batch **slot, enum batch_
               batch->row.reason == NULL ? "" : ": ",
               batch->row.reason == NULL ? "" : batch->row.reason);
     if (final) {
+        write_batch(engine, batch); /* whoever asks for it again asks the catalog */
         free_batch(engine, batch);
         *slot = NULL;
     }

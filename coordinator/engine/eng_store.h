@@ -25,7 +25,7 @@ void eng_store_save_pipelines(struct engine *engine);
 
 /* ---- batches */
 struct eng_batch *eng_store_find_batch(struct engine *engine, struct ps_span id);
-/* From a row that is in the catalog; ranges are copied. */
+/* Ranges are copied. It has its row in the catalog already, or eng_store_insert_batch follows. */
 struct eng_batch *eng_store_add_batch(struct engine *engine, struct eng_pipeline *pipeline,
                                       const struct cat_batch *row, const struct cat_range *ranges);
 /* Moves and saves. False: the event means nothing in this state. A batch that is now final is gone
@@ -42,7 +42,11 @@ bool eng_store_leaf_has(const struct eng_agent *agent, uint32_t leaf,
 void eng_store_renew(struct engine *engine, struct eng_batch *batch);
 /* WAITING and CANCELLING ones are not granted before; mono. */
 void eng_store_set_retry(struct eng_batch *batch, int64_t retry_mono_ms);
+/* Its row is written once a turn, however often it changes in it: here it is only noted. */
+void eng_store_insert_batch(struct engine *engine, struct eng_batch *batch);
 void eng_store_save_batch(struct engine *engine, struct eng_batch *batch);
+/* Writes what was noted. */
+void eng_store_save_batches(struct engine *engine);
 /* Is it settled? *out_epoch is its latest epoch. Looks into the catalog. */
 bool eng_store_find_settled(struct engine *engine, struct ps_span id, uint64_t *out_epoch);
 

@@ -133,6 +133,7 @@ clear_memory(struct engine *engine)
     ps_list_init(&engine->seen);
     ps_list_init(&engine->leases);
     ps_list_init(&engine->stirred);
+    ps_list_init(&engine->unsaved);
     ps_list_init(&engine->hungry);
     ps_list_init(&engine->pipelines);
     ps_list_init(&engine->tasks);
@@ -366,6 +367,7 @@ decide(struct engine *engine)
     eng_timer_expire(engine);
     eng_pipeline_step_all(engine);
     eng_sync_answer_all(engine);
+    eng_store_save_batches(engine);
     eng_store_save_pipelines(engine);
     eng_wait_step_all(engine);
 }

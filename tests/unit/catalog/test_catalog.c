@@ -297,8 +297,6 @@ Test(catalog, a_batch_and_its_ranges)
     cr_assert_eq(cat_batch_ranges(catalog, &row, back, &count, &err), PS_OK);
     cr_assert_eq(count, 2);
     cr_assert(back[0].bp_id == 4 && back[1].bp_id == 3 && back[1].from == 7);
-    struct cat_range_end end = {.n = 1, .end = 20, .eof = true, .records = 2};
-    cr_assert_eq(cat_batch_end_range(catalog, &row, &end, &err), PS_OK, "%s", err.text);
     char state[CAT_STATE_BYTES] = "";
     cr_assert_eq(cat_batch_open(catalog, take_batch_state, state, &err), PS_OK);
     cr_assert_str_eq(state, "pending");
