@@ -136,6 +136,21 @@ class Bench:
         """One of tests/bench/*.c."""
         return os.path.join(ROOT, self.args.build, 'bench', name)
 
+    def needs(self, setting, what):
+        """Skips the case where this build does not take that setting of a spec."""
+        self.needs_spec(['x', '--set', setting], what)
+
+    def needs_url(self, url, what):
+        """Skips the case where this build has no source for that URL."""
+        self.needs_spec([url], what)
+
+    def needs_spec(self, words, what):
+        done = subprocess.run([self.program('penstock'), 'load', *words, '--into', 'null:',
+                               '--table', 't', '--print-spec'], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise Skip(f'{what} is not in this build')
+
     def miss(self, text):
         if self.args.no_gate:
             return

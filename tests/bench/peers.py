@@ -7,7 +7,7 @@ import subprocess
 
 from harness import HERE, Skip, remove, timed
 
-DUCKDB = '@duckdb/node-api@1.5'
+DUCKDB = '@duckdb/node-api@1.5.6-r.1'
 SUMS = ('SELECT count(*), sum(order_id), sum(part_id), sum(CAST(round(price * 100) AS INTEGER)), '
         'sum(length(comment)), count(DISTINCT shipped) FROM t')
 COLUMNS = ['order_id', 'part_id', 'supplier_id', 'line', 'quantity', 'price', 'discount', 'tax',

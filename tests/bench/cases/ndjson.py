@@ -9,6 +9,7 @@ from cases.parse import decode_figure
 @case('ndjson', objects=16)
 def ndjson(bench):
     """NDJSON files into one SQLite file, against sqlite3 .import and ->>."""
+    bench.needs('format.type=ndjson', 'NDJSON')
     files = bench.data.ndjson(bench.objects)
     bench.compare(Side('penstock', lambda: into_sqlite(bench, files.glob)),
                   [Side('sqlite3 .import ->>',
@@ -19,6 +20,7 @@ def ndjson(bench):
 @case('ndjson-duckdb', objects=16)
 def ndjson_duckdb(bench):
     """NDJSON files into one SQLite file, against DuckDB into its own table."""
+    bench.needs('format.type=ndjson', 'NDJSON')
     peers.duckdb_home(not bench.args.no_gate)
     files = bench.data.ndjson(bench.objects)
     bench.compare(Side('penstock', lambda: into_sqlite(bench, files.glob)),
@@ -29,6 +31,7 @@ def ndjson_duckdb(bench):
 @case('ndjson-decode', objects=8)
 def ndjson_decode(bench):
     """NDJSON to typed blocks inside one thread (decode_bench), MB a CPU second; aim 800."""
+    bench.needs('format.type=ndjson', 'NDJSON')
     files = bench.data.ndjson(bench.objects)
     bench.figure('NDJSON', decode_figure(bench, files, '--set', 'format.type=ndjson'), 'MB/CPU-s',
                  least=400)
