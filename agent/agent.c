@@ -32,7 +32,7 @@ struct agent {
     struct control_core *core;
 };
 
-static const char *const schemes[] = {"file", "gen", "null", "sqlite"};
+static const char *const schemes[] = {"file", "http", "https", "gen", "null", "sqlite"};
 
 /* ---------------------------------------------------------------- what the core asks for */
 

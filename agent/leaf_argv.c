@@ -27,6 +27,18 @@ add_option(struct words *words, const char *name, const char *value)
     add(words, value);
 }
 
+static void
+add_list(struct words *words, const struct config *config, const char *name)
+{
+    const char *const *values = NULL;
+    size_t count = config_list(config, name, &values);
+    char *flag = ps_xasprintf("--%s", name);
+    for (size_t i = 0; i < count; i++) {
+        add_option(words, flag, values[i]);
+    }
+    ps_free(flag);
+}
+
 char **
 leaf_argv_new(const struct leaf_argv_input *input)
 {
@@ -48,6 +60,13 @@ leaf_argv_new(const struct leaf_argv_input *input)
         char *root = ps_path_absolute(NULL, roots[i]);
         add_option(&words, "--root", root);
         ps_free(root);
+    }
+    static const char *const lists[] = {"allow-scheme", "allow-host", "allow-network"};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        add_list(&words, config, lists[i]);
+    }
+    if (config_given(config, "http-proxy")) {
+        add_option(&words, "--http-proxy", config_str(config, "http-proxy"));
     }
     return words.list;
 }

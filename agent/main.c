@@ -68,6 +68,10 @@ run_leaf(const struct config *config)
         .link_fd = SUPERVISOR_LEAF_FD,
     };
     leaf.root_count = config_list(config, "root", &leaf.roots);
+    leaf.allow.scheme_count = config_list(config, "allow-scheme", &leaf.allow.schemes);
+    leaf.allow.host_count = config_list(config, "allow-host", &leaf.allow.hosts);
+    leaf.allow.network_count = config_list(config, "allow-network", &leaf.allow.networks);
+    leaf.allow.proxy = config_str(config, "http-proxy");
     setup_log(config);
     /* Should it be dead already, its end of our socket is closed, which ends us as well. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -268,6 +268,8 @@ leaf_main(const struct leaf_config *config)
         .root_count = config->root_count,
         .base_dir = config->base_dir,
         .cancel = &core->stop,
+        .allow = config->allow,
+        .ahead_bytes = (size_t)(config->budget_bytes / 16), /* of the reserve */
     };
     pthread_mutex_init(&core->lock, NULL);
     pthread_condattr_t mono;

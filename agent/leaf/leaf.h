@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/source/source.h"
+
 struct leaf_config { /* borrowed for the life of the process */
     uint32_t leaf;   /* 0-based number in its agent */
     const char *agent_name;
@@ -19,8 +21,9 @@ struct leaf_config { /* borrowed for the life of the process */
     const char *base_dir;     /* what relative URLs are relative to; NULL = the working folder */
     const char *const *roots; /* folders that file: may read below; none = any */
     size_t root_count;
-    uint64_t budget_bytes; /* rows and windows in memory */
-    int link_fd;           /* socket pair to the agent */
+    struct source_allow allow; /* where URL sources may go */
+    uint64_t budget_bytes;     /* rows and windows in memory */
+    int link_fd;               /* socket pair to the agent */
 };
 
 /* Runs until the agent says drain or its end of the socket closes. Returns the exit status. */

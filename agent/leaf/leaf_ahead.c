@@ -34,6 +34,7 @@ struct leaf_ahead {
     struct source *source;
     struct leaf_want *wants; /* NULL between batches */
     size_t count;
+    size_t next_hint; /* the source knows of all before it */
     pthread_t threads[AHEAD_THREADS_MOST];
     size_t thread_count;
 
@@ -212,6 +213,7 @@ leaf_ahead_begin(struct leaf_ahead *ahead, const struct source_ops *ops, struct 
     ahead->count = count;
     ahead->next_open = 0;
     ahead->next_take = 0;
+    ahead->next_hint = 0;
     pthread_cond_broadcast(&ahead->work);
     pthread_mutex_unlock(&ahead->lock);
 }
@@ -267,12 +269,27 @@ take_locked(struct leaf_ahead *ahead, size_t index, struct leaf_object *out,
     return true;
 }
 
+/* For a driver that has several requests in flight by itself. */
+static void
+give_hints(struct leaf_ahead *ahead, size_t index)
+{
+    size_t next = ahead->next_hint < index ? index : ahead->next_hint;
+    for (; ahead->ops->prefetch != NULL && next < ahead->count; next++) {
+        const struct leaf_want *want = &ahead->wants[next];
+        if (want->from_start && !ahead->ops->prefetch(ahead->source, want->key, want->version)) {
+            break;
+        }
+    }
+    ahead->next_hint = next;
+}
+
 enum ps_status
 leaf_ahead_open(struct leaf_ahead *ahead, size_t index, struct leaf_object *out,
                 struct ps_error *err)
 {
     const struct leaf_want *want = &ahead->wants[index];
     enum ps_status status = PS_OK;
+    give_hints(ahead, index);
     if (ahead->ops->in_flight < 2 || !is_small(want)) {
         *out = (struct leaf_object){0};
         return ahead->ops->open_object(ahead->source, want->key, want->version, &out->reader, err);

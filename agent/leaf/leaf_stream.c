@@ -560,12 +560,25 @@ read_cut(struct leaf_stream *stream, struct ps_error *err)
     /* Until it has proved right, a guess may lead anywhere: through all the rest of the object. */
     stream->give_up_at =
         job->cut.stop_at > UINT64_MAX - most ? UINT64_MAX : job->cut.stop_at + most;
+    if (stream->ops->expect != NULL) {
+        stream->ops->expect(stream->object.reader, job->cut.stop_at);
+    }
     enum ps_status status = find_start(stream, err);
     if (status == PS_OK) {
         job->ranges[0].from = job->cut.read_start;
         status = read_until(stream, job->cut.stop_at, row_sink(stream, &sink), err);
     }
     return status;
+}
+
+/* Where nothing is unwrapped, what is read is what is stored. */
+static void
+expect_until(struct leaf_stream *stream, uint64_t offset)
+{
+    if (stream->ops->expect != NULL && unwrap_out_bytes(stream->unwrap) > 0 &&
+        strcmp(unwrap_name(stream->unwrap), "none") == 0) {
+        stream->ops->expect(stream->object.reader, offset);
+    }
 }
 
 static enum ps_status
@@ -578,6 +591,7 @@ read_whole(struct leaf_stream *stream, struct ps_error *err)
     }
     uint64_t target = job->message->grant->batch->ranges[stream->index]->target_bytes;
     uint64_t from = job->ranges[stream->index].from;
+    expect_until(stream, target > UINT64_MAX - from ? UINT64_MAX : from + target);
     return read_until(stream, target > UINT64_MAX - from ? UINT64_MAX : from + target,
                       row_sink(stream, &sink), err);
 }

@@ -20,12 +20,25 @@
 struct source;        /* a driver's state for one pipeline */
 struct source_reader; /* one open object */
 
+/* Where URL sources may go; no list = see http_policy.h. */
+struct source_allow {
+    const char *const *schemes;
+    size_t scheme_count;
+    const char *const *hosts;
+    size_t host_count;
+    const char *const *networks;
+    size_t network_count;
+    const char *proxy; /* NULL = none */
+};
+
 /* What the agent allows and lends; borrowed for the life of the source. */
 struct source_env {
     const char *const *roots; /* absolute folders that file: may read below; NULL = any */
     size_t root_count;
     const char *base_dir; /* what a relative file URL is relative to (the CLI's folder) */
     const _Atomic bool *cancel;
+    struct source_allow allow;
+    size_t ahead_bytes; /* memory for what is fetched ahead; 0 = the driver's own idea */
 };
 
 struct source_object {
@@ -84,6 +97,12 @@ struct source_ops {
      * of its own (agent/leaf/leaf_ahead.h); 0 or 1 = one after the other. Used only while opening
      * is slow. */
     unsigned in_flight;
+
+    /* Hints, from the thread that reads; they change no outcome. May be NULL. */
+    /* This object will be opened from its start soon. False: no room now, ask again later. */
+    bool (*prefetch)(struct source *source, struct ps_span key, struct ps_span version);
+    /* Little behind this stored offset will be read. */
+    void (*expect)(struct source_reader *reader, uint64_t upto);
 };
 
 /* The registered driver for a URL's scheme; NULL with err naming what is built in. A path without
