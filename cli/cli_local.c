@@ -309,6 +309,8 @@ arguments_of_agent(struct cli_local *local, unsigned leaves)
     add_option(daemon, "--leaves", ps_xasprintf("%u", leaves));
     add_option(daemon, "--state", ps_path_join(local->state, "agent"));
     add_option(daemon, "--base-dir", ps_xstrdup(local->base_dir));
+    /* It reads what this person could read with any tool of theirs. */
+    add_option(daemon, "--allow-network", ps_xstrdup("any"));
     add_option(daemon, "--log-level", ps_xstrdup(local->log_level));
     add_option(daemon, "--ready-fd", ps_xstrdup("3"));
     add_argument(daemon, "--die-with-parent");

@@ -247,19 +247,30 @@ cli_spec_from_file(const struct cli_args *args, const char *path, struct cli_spe
 
 /* ---------------------------------------------------------------- from load's arguments */
 
-/* The patterns' one source.url, or NULL after a message. */
+static bool
+is_web(const char *url)
+{
+    char scheme[32];
+    const char *name = spec_scheme(url, scheme);
+    return strcmp(name, "http") == 0 || strcmp(name, "https") == 0;
+}
+
+/* The patterns' one source.url, or NULL after a message. Of URLs it is the first. */
 static char *
 source_of(const struct cli_args *args, int *out_code)
 {
     char scheme[32];
     const char *first = args->words[0];
     if (strcmp(spec_scheme(first, scheme), "file") != 0) {
-        if (args->word_count == 1) {
-            return ps_xstrdup(first);
+        for (size_t i = 1; i < args->word_count; i++) {
+            if (!is_web(first) || !is_web(args->words[i])) {
+                cli_complain(
+                    "%s: only files, or only URLs of web servers, can be listed one by one", first);
+                *out_code = CLI_EXIT_USAGE;
+                return NULL;
+            }
         }
-        cli_complain("%s: only files can be listed one by one", first);
-        *out_code = CLI_EXIT_USAGE;
-        return NULL;
+        return ps_xstrdup(first);
     }
     char **patterns = ps_xcalloc(args->word_count, sizeof *patterns);
     bool ok = true;
@@ -362,6 +373,13 @@ document_of(const struct cli_args *args, const char *url)
     const char *given = cli_args_get(args, CLI_OPT_NAME);
     set_text(doc, "name", given != NULL ? given : name != NULL ? name : "load");
     set_text(source, "url", url);
+    if (is_web(url) && args->word_count > 1) {
+        json_t *urls = json_array();
+        for (size_t i = 1; i < args->word_count; i++) {
+            json_array_append_new(urls, json_string(args->words[i]));
+        }
+        json_object_set_new(source, "urls", urls);
+    }
     set_text(format, "type", cli_args_get(args, CLI_OPT_FORMAT));
     set_text(format, "delimiter", delimiter_of(args));
     if (cli_args_has(args, CLI_OPT_NO_HEADER)) {
