@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/source/source.h"
@@ -50,10 +51,65 @@ remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
     return remove(path);
 }
 
+static void stop_origins(void);
+
 static void
 remove_files(void)
 {
+    stop_origins();
     (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The loopback origin over the folder: a process of its own. */
+static struct {
+    char section[256]; /* "" = not started */
+    char certificates[128];
+    FILE *out;
+    pid_t pid;
+    int in;
+} origin[2];
+
+static void
+start_origin(bool tls)
+{
+    int in[2], out[2];
+    int port = 0;
+    if (origin[tls].section[0] != '\0') {
+        return;
+    }
+    snprintf(origin[tls].certificates, sizeof origin[tls].certificates, "%s/tls", folder);
+    cr_assert_eq(pipe2(in, O_CLOEXEC), 0);
+    cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+    origin[tls].pid = fork();
+    if (origin[tls].pid == 0) {
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        execlp("python3", "python3", "tests/support/origin.py", "--folder", folder,
+               tls ? "--tls" : NULL, origin[tls].certificates, NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    origin[tls].in = in[1];
+    origin[tls].out = fdopen(out[0], "r");
+    cr_assert_eq(fscanf(origin[tls].out, "%d", &port), 1, "no origin (python3, openssl)");
+    snprintf(origin[tls].section, sizeof origin[tls].section,
+             tls ? "{url: 'https://127.0.0.1:%d/*.csv', ca: '${file:%s/server-ca.pem}'}"
+                 : "{url: 'http://127.0.0.1:%d/*.csv'}",
+             port, origin[tls].certificates);
+}
+
+static void
+stop_origins(void)
+{
+    for (size_t i = 0; i < 2; i++) {
+        if (origin[i].section[0] != '\0') {
+            close(origin[i].in); /* it ends with its input */
+            fclose(origin[i].out);
+            waitpid(origin[i].pid, NULL, 0);
+            origin[i].section[0] = '\0';
+        }
+    }
 }
 
 /* One row a driver: its source section, %s being a folder with the files f0.csv … f6.csv. */
@@ -73,6 +129,11 @@ section_of(const char *scheme)
         if (strcmp(cases[i].scheme, scheme) == 0) {
             return cases[i].section;
         }
+    }
+    if (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) {
+        bool tls = scheme[4] == 's';
+        start_origin(tls);
+        return origin[tls].section;
     }
     cr_assert_fail("no row for driver %s in this suite", scheme);
     return NULL;
@@ -108,13 +169,17 @@ try_open(const char *section, const struct source_env *env, struct opened *out,
 static void
 open_driver(const struct source_ops *ops, const struct source_env *env, struct opened *out)
 {
+    static const char *const networks[] = {"loopback"};
     struct ps_error err = {0};
+    struct source_env with_loopback = *env;
+    with_loopback.allow.networks = networks;
+    with_loopback.allow.network_count = 1;
     const char *section = section_of(ops->scheme);
     const char *at = strstr(section, "%s");
     char *text = at == NULL
                      ? ps_xstrdup(section)
                      : ps_xasprintf("%.*s%s%s", (int)(at - section), section, folder, at + 2);
-    cr_assert_eq(try_open(text, env, out, &err), PS_OK, "%s", err.text);
+    cr_assert_eq(try_open(text, &with_loopback, out, &err), PS_OK, "%s", err.text);
     ps_free(text);
 }
 
