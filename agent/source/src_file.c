@@ -19,7 +19,10 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 
-enum { VERSION_BYTES = 64 };
+enum {
+    VERSION_BYTES = 64,
+    READ_AHEAD_BYTES = 128 * 1024, /* what the kernel reads ahead without being told */
+};
 
 struct source {
     struct source_env env;
@@ -348,7 +351,9 @@ open_pinned(struct source_reader *reader, struct ps_span version, struct ps_erro
     if (!S_ISREG(reader->pinned.st_mode) || !ps_span_eq(version, ps_span(now, now_len))) {
         return fail_changed(reader, err);
     }
-    (void)posix_fadvise(reader->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    if (reader->pinned.st_size > READ_AHEAD_BYTES) {
+        (void)posix_fadvise(reader->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    }
     return PS_OK;
 }
 
