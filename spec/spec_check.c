@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/alloc.h"
 #include "common/assert.h"
@@ -166,6 +167,38 @@ walk(struct spec_checking *checking, const char *prefix, const json_t *object)
     }
 }
 
+static bool
+ends_with(const char *text, size_t *len, const char *end)
+{
+    size_t end_len = strlen(end);
+    bool ends = *len > end_len && strncasecmp(text + *len - end_len, end, end_len) == 0;
+    *len -= ends ? end_len : 0;
+    return ends;
+}
+
+/* What the names of the objects say of their format. */
+static const char *
+type_by_name(const struct spec *spec)
+{
+    static const char *const wraps[] = {".gz", ".zst", ".zstd", ".bz2", ".xz", ".lz4"};
+    const char *url = spec_value_of(spec, "source.url")->text;
+    char scheme[32];
+    if (url == NULL) {
+        return "csv";
+    }
+    bool file = strcmp(spec_scheme(url, scheme), "file") == 0;
+    size_t len = file ? strlen(url) : strcspn(url, "?#");
+    for (size_t i = 0; i < sizeof wraps / sizeof *wraps; i++) {
+        if (ends_with(url, &len, wraps[i])) {
+            break;
+        }
+    }
+    if (ends_with(url, &len, ".ndjson") || ends_with(url, &len, ".jsonl")) {
+        return "ndjson";
+    }
+    return ends_with(url, &len, ".json") ? "json" : "csv";
+}
+
 static void
 set_defaults(struct spec_checking *checking)
 {
@@ -176,7 +209,8 @@ set_defaults(struct spec_checking *checking)
         if (value->given || keys[i].default_text == NULL) {
             continue;
         }
-        const char *text = keys[i].default_text;
+        const char *text = strcmp(keys[i].path, "format.type") == 0 ? type_by_name(checking->spec)
+                                                                    : keys[i].default_text;
         json_t *json = NULL;
         if (keys[i].type == SPEC_STRING_LIST) {
             json = json_loads(text, 0, NULL);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spec/spec_rules.c: what no key can say by itself. */
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "common/suggest.h"
 #include "spec/spec_impl.h"
+#include "spec/spec_path.h"
 
 enum { NAME_MOST_BYTES = 63 };
 
@@ -202,6 +204,40 @@ check_format(struct spec_checking *checking)
     }
 }
 
+static void
+check_path(struct spec_checking *checking, const char *key, const char *text)
+{
+    struct spec_path path;
+    struct ps_error err = {0};
+    if (spec_path_parse(text, &path, &err) == PS_OK) {
+        spec_path_fini(&path);
+    } else {
+        spec_error_add(checking, key, "%s", err.text);
+    }
+}
+
+/* Where records are JSON, fields are named by paths. */
+static void
+check_paths(struct spec_checking *checking)
+{
+    const struct spec *spec = checking->spec;
+    const char *type = spec_value_of(spec, "format.type")->text;
+    const char *items = spec_value_of(spec, "format.items")->text;
+    if (type == NULL || strstr(type, "json") == NULL) {
+        return;
+    }
+    if (items != NULL) {
+        check_path(checking, "format.items", items);
+    }
+    for (size_t i = 0; i < spec->column_count; i++) {
+        if (spec->columns[i].from != NULL && spec->columns[i].from[0] != '\0') {
+            char key[48];
+            snprintf(key, sizeof key, "columns[%zu].from", i);
+            check_path(checking, key, spec->columns[i].from);
+        }
+    }
+}
+
 void
 spec_rules(struct spec_checking *checking)
 {
@@ -211,4 +247,5 @@ spec_rules(struct spec_checking *checking)
     check_table(checking);
     check_conflict(checking);
     check_format(checking);
+    check_paths(checking);
 }
