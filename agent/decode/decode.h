@@ -13,12 +13,22 @@
 #include "common/span.h"
 #include "spec/spec.h"
 
+/* What the format itself says of a field; CSV says nothing. */
+enum field_kind {
+    FIELD_PLAIN,   /* a text that may stand for anything */
+    FIELD_TEXT,    /* a text and nothing else: a string of JSON */
+    FIELD_OTHER,   /* neither text nor number: true, false, an object, an array, as JSON text */
+    FIELD_NULL,    /* ptr is NULL */
+    FIELD_MISSING, /* ptr is NULL; the column's default stands for it */
+};
+
 struct field {
     const uint8_t *ptr; /* unquoted; valid UTF-8 once emitted. NULL: the field is not there (a short
                            record that was padded) */
     uint32_t len;
     bool quoted;  /* a quoted field is never NULL */
     bool escaped; /* the decoder's own mark; false once emitted */
+    uint8_t kind; /* enum field_kind */
 };
 
 struct record {
@@ -29,6 +39,7 @@ struct record {
     uint64_t line;      /* 1-based line it begins on */
     struct ps_span raw; /* its own bytes as they came (for rejects), borrowed for the call */
     size_t slack;       /* bytes behind raw that may be read too, whatever they are */
+    uint32_t overlap;   /* further fields that may hold one and the same byte of raw */
 };
 
 /* A record that could not be decoded; raw is borrowed, at most 64 KiB are given. */
@@ -45,7 +56,8 @@ struct decode_reject {
 struct decode_sink {
     void *ctx;
     /* The field names, once an object, in source order, before its first record (also on resume).
-     */
+     * Again, with more names behind the ones told, where a decoder that was given no columns finds
+     * more fields. */
     enum ps_status (*header)(void *ctx, const struct ps_span *names, uint32_t count,
                              struct ps_error *err);
     /* Anything but PS_OK stops decode_run and is returned from it. */
@@ -71,13 +83,21 @@ struct decode_ops {
     enum ps_status (*open)(const struct spec *spec, struct ps_span resume, uint64_t offset,
                            struct decoder **out, struct ps_error *err);
 
+    /* For formats whose records name their own fields (NULL: the object names them once for all):
+     * which fields the table takes, said at most once, between open and the first run; columns are
+     * borrowed for the call. Not said: those of the spec's columns, or every field that is found
+     * where it has none. */
+    enum ps_status (*columns)(struct decoder *decoder, const struct spec_column *columns,
+                              size_t count, struct ps_error *err);
+
     /* Decodes from window (bytes that follow what was consumed before). eof: nothing follows the
      * window. Stops at the first record boundary at or after stop_at (absolute offset), or when the
      * window holds no further whole record. *out_consumed says how much of the window is done with;
      * the caller shows the rest again with more behind it. *out_stopped: the boundary was reached.
      * A record longer than limits.max_record_bytes is a reject "too_long" and its bytes are
      * consumed as they come, so the caller's window never needs to grow more than 16 bytes beyond
-     * that limit. The window is never written to. */
+     * that limit. The window is never written to. Once the object's end is known, run is called
+     * with eof (and perhaps an empty window), so that an end that comes too early is told. */
     enum ps_status (*run)(struct decoder *decoder, const uint8_t *window, size_t len, bool eof,
                           uint64_t stop_at, const struct decode_sink *sink, size_t *out_consumed,
                           bool *out_stopped, struct ps_error *err);

@@ -2,15 +2,17 @@
 #include "agent/decode/infer.h"
 
 #include <stdio.h>
+#include <strings.h>
 
 #include "agent/decode/number.h"
 #include "common/alloc.h"
+#include "spec/spec_path.h"
 
-enum { SAMPLE_ROWS = 20, SHOWN_BYTES = 40, ROWS_AN_OBJECT = 100000 };
+enum { SAMPLE_ROWS = 20, SHOWN_BYTES = 40, ROWS_AN_OBJECT = 100000, NAME_BYTES = 200 };
 
 /* What is known of one field of the source, over all objects. */
 struct seen {
-    char *name;
+    char *name;      /* what columns[].from calls it */
     uint64_t values; /* not NULL */
     uint64_t objects;
     bool is_int;
@@ -30,14 +32,20 @@ struct infer {
     uint64_t objects;
     uint64_t rows;
     uint64_t rejects;
+    bool keyed; /* records name their own fields; a name that is missing is nothing to speak of */
+    bool found; /* and the spec has no columns: names are keys, not paths */
 
     /* The object now being read. */
     const char *object;
+    bool named;
     uint64_t object_rows;
     size_t *map; /* its fields' places in fields */
     uint32_t map_count;
 
     struct spec_column *columns;
+    char **names; /* of columns that are keys, and their paths */
+    char **paths;
+    size_t name_count;
     char *sample[SAMPLE_ROWS];
     size_t sample_count;
     struct ps_buf note;
@@ -55,8 +63,23 @@ infer_new(const struct spec *spec, struct infer **out, struct ps_error *err)
     infer->ops = ops;
     infer->decimal_comma = spec_is(spec, "format.decimal", ",");
     infer->null_count = spec_list(spec, "format.null", &infer->nulls);
+    const struct spec_column *columns = NULL;
+    infer->keyed = ops->columns != NULL;
+    infer->found = infer->keyed && spec_columns(spec, &columns) == 0;
     *out = infer;
     return PS_OK;
+}
+
+static void
+names_free(struct infer *infer)
+{
+    for (size_t i = 0; i < infer->name_count; i++) {
+        ps_free(infer->names[i]);
+        ps_free(infer->paths[i]);
+    }
+    ps_free(infer->names);
+    ps_free(infer->paths);
+    infer->name_count = 0;
 }
 
 void
@@ -65,6 +88,7 @@ infer_free(struct infer *infer)
     if (infer == NULL) {
         return;
     }
+    names_free(infer);
     for (size_t i = 0; i < infer->field_count; i++) {
         ps_free(infer->fields[i].name);
         ps_free(infer->fields[i].why);
@@ -110,7 +134,7 @@ on_header(void *ctx, const struct ps_span *names, uint32_t count, struct ps_erro
                 .is_int = true,
                 .is_real = true,
             };
-            if (infer->objects > 0) {
+            if (infer->objects > 0 && !infer->keyed) {
                 ps_buf_xprintf(&infer->note, "%s has a field \"%s\" that others have not. ",
                                infer->object, seen->name);
             }
@@ -118,7 +142,8 @@ on_header(void *ctx, const struct ps_span *names, uint32_t count, struct ps_erro
         seen->objects++;
         infer->map[i] = (size_t)(seen - infer->fields);
     }
-    infer->objects++;
+    infer->objects += !infer->named;
+    infer->named = true;
     return PS_OK;
 }
 
@@ -174,6 +199,9 @@ why_text(const struct infer *infer, const struct field *field)
 {
     double number = 0;
     const uint8_t *text = field->ptr;
+    if (field->kind == FIELD_TEXT) {
+        return "is a text";
+    }
     bool real = infer->decimal_comma ? number_real_comma(text, field->len, &number)
                                      : number_real(text, field->len, &number);
     if (!real) {
@@ -198,10 +226,12 @@ value_add(struct infer *infer, struct seen *seen, const struct field *field, uin
     if (!seen->is_int && !seen->is_real) {
         return;
     }
-    seen->is_int = seen->is_int && number_int(field->ptr, field->len, &number);
+    bool plain = field->kind == FIELD_PLAIN;
+    seen->is_int = plain && seen->is_int && number_int(field->ptr, field->len, &number);
     seen->is_real =
-        seen->is_real && number_real_exact(field->ptr, field->len, infer->decimal_comma);
-    if (!seen->is_int && !seen->is_real) {
+        plain && seen->is_real && number_real_exact(field->ptr, field->len, infer->decimal_comma);
+    /* A string of JSON is text by its own word, unless numbers came before it. */
+    if (!seen->is_int && !seen->is_real && (plain || seen->values > 1)) {
         size_t len = field->len;
         while (len > SHOWN_BYTES || (len < field->len && (field->ptr[len] & 0xC0) == 0x80)) {
             len--;
@@ -259,6 +289,7 @@ infer_add(struct infer *infer, const char *object_name, struct ps_span head, boo
     infer->object = object_name;
     infer->object_rows = 0;
     infer->map_count = 0;
+    infer->named = false;
     enum ps_status status = infer->ops->open(infer->spec, ps_span("", 0), 0, &decoder, err);
     if (status == PS_OK) {
         status = infer->ops->run(decoder, head.ptr, head.len, whole, UINT64_MAX, &sink, &consumed,
@@ -328,22 +359,69 @@ column_resolve(struct infer *infer, struct spec_column *column)
     note_type(infer, column->name, seen);
 }
 
+static bool
+name_taken(const struct infer *infer, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcasecmp(infer->names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Columns' names and paths for keys: destinations do not tell upper from lower case, and want no
+ * empty name, no control character and none longer than a column may have. */
+static void
+names_of_keys(struct infer *infer)
+{
+    size_t count = infer->field_count;
+    names_free(infer);
+    infer->names = ps_xcalloc(count, sizeof(char *));
+    infer->paths = ps_xcalloc(count, sizeof(char *));
+    for (size_t i = 0; i < count; i++) {
+        const char *key = infer->fields[i].name;
+        struct ps_buf path = PS_BUF_INIT;
+        spec_path_spell(ps_span_str(key), &path);
+        infer->paths[i] = ps_xstrndup((const char *)path.ptr, path.len);
+        ps_buf_fini(&path);
+        size_t len = strlen(key);
+        while (len > NAME_BYTES || (len < strlen(key) && (key[len] & 0xC0) == 0x80)) {
+            len--;
+        }
+        char *name = ps_xstrndup(key, len);
+        for (char *p = name; *p != '\0'; p++) {
+            *p = (unsigned char)*p < ' ' ? '_' : *p;
+        }
+        for (unsigned n = 2; name[0] == '\0' || name_taken(infer, i, name); n++) {
+            ps_free(name);
+            name = len == 0 ? ps_xasprintf("_%zu", i + n - 1)
+                            : ps_xasprintf("%.*s_%u", (int)len, key, n);
+        }
+        infer->names[i] = name;
+        infer->name_count = i + 1;
+    }
+}
+
 static size_t
 columns_of_fields(struct infer *infer)
 {
     size_t count = infer->field_count;
+    if (infer->found) {
+        names_of_keys(infer);
+    }
     infer->columns = ps_xcalloc(count, sizeof *infer->columns);
     for (size_t i = 0; i < count; i++) {
         const struct seen *seen = &infer->fields[i];
         infer->columns[i] = (struct spec_column){
-            .name = seen->name,
-            .from = seen->name,
+            .name = infer->found ? infer->names[i] : seen->name,
+            .from = infer->found ? infer->paths[i] : seen->name,
             .value = VALUE_FIELD,
             .type = type_of(seen),
             .type_given = true,
             .on_mismatch = MISMATCH_REJECT,
         };
-        note_type(infer, seen->name, seen);
+        note_type(infer, infer->columns[i].name, seen);
         if (seen->objects < infer->objects && infer->null_count > 0) {
             infer->columns[i].default_text = infer->nulls[0];
             ps_buf_xprintf(&infer->note, "%s: NULL in objects without it. ", seen->name);

@@ -4,7 +4,9 @@
  * holds every value seen, plus sentences that say why, for --dry-run. Rules: NULL is an unquoted
  * field in format.null. bigint: exact decimal int64 without leading zero or plus. double: at most
  * 15 significant digits and prints back equal. Else text. A column of only NULLs is text. Empty or
- * repeated names get _2, _3, …. Threads: one owner at a time. */
+ * repeated names get _2, _3, …. Where records name their own fields (JSON) the columns are the
+ * union of their keys, in the order in which they were met; a JSON string is text whatever it looks
+ * like, and so are true, false, objects and arrays. Threads: one owner at a time. */
 #ifndef AGENT_DECODE_INFER_H
 #define AGENT_DECODE_INFER_H
 
