@@ -135,6 +135,20 @@ null_listed(const struct transform *transform, const struct field *field)
     return false;
 }
 
+/* The column's default, which is NULL where it is one of format.null. */
+static enum ps_status
+default_make(const struct transform *transform, const struct spec_column *column, struct cell *out,
+             struct ps_error *err)
+{
+    const struct field text = {.ptr = (const uint8_t *)column->default_text,
+                               .len = (uint32_t)strlen(column->default_text)};
+    if (null_listed(transform, &text)) {
+        *out = (struct cell){.tag = CELL_NULL};
+        return PS_OK;
+    }
+    return constant_make(column, column->default_text, out, err);
+}
+
 static enum ps_status
 step_map(struct transform *transform, uint32_t i, const struct ps_span *names, uint32_t count,
          struct ps_error *err)
@@ -146,7 +160,8 @@ step_map(struct transform *transform, uint32_t i, const struct ps_span *names, u
         if (ps_span_eq(names[k], from)) {
             step->source = source_of(column);
             step->field = k;
-            return PS_OK;
+            step->fallback = column->default_text != NULL;
+            return step->fallback ? default_make(transform, column, &step->constant, err) : PS_OK;
         }
     }
     if (column->default_text == NULL) {
@@ -155,13 +170,7 @@ step_map(struct transform *transform, uint32_t i, const struct ps_span *names, u
                             (int)from.len, (const char *)from.ptr, column->name);
     }
     step->source = FROM_CONSTANT;
-    struct field text = {.ptr = (const uint8_t *)column->default_text,
-                         .len = (uint32_t)strlen(column->default_text)};
-    if (null_listed(transform, &text)) {
-        step->constant = (struct cell){.tag = CELL_NULL};
-        return PS_OK;
-    }
-    return constant_make(column, column->default_text, &step->constant, err);
+    return default_make(transform, column, &step->constant, err);
 }
 
 /* How large a row can get, so that one reservation a row is enough. */
@@ -186,6 +195,8 @@ bounds_find(struct transform *transform)
         case FROM_TEXT:
         case FROM_INT:
         case FROM_REAL:
+            transform->fixed_bytes +=
+                step->fallback && step->constant.tag == CELL_TEXT ? step->constant.len : 0;
             for (uint32_t k = 0; k <= i; k++) {
                 same += transform->steps[k].source <= FROM_REAL &&
                         transform->steps[k].field == step->field;
@@ -330,6 +341,9 @@ transform_cell(struct transform *transform, uint32_t i, const struct record *rec
     }
     const struct field *field =
         step->field < record->count ? &record->fields[step->field] : &absent;
+    if (field->kind == FIELD_MISSING && step->fallback) {
+        return constant_put(&step->constant, at);
+    }
     if (is_null(transform, field)) {
         return block_cell_null(at);
     }

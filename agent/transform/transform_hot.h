@@ -34,7 +34,7 @@ hot_row(struct transform *transform, const struct record *record, const struct r
     const uint8_t *raw_end = record->raw.ptr + raw_len;
     const bool plain = transform->plain;
     /* A field's UTF-8 is at most twice its raw bytes, whatever the encoding. */
-    size_t texts = transform->field_columns * 2 * record->raw.len;
+    size_t texts = transform->field_columns * 2 * record->raw.len * (1 + record->overlap);
     uint8_t *at = block_row_open(block, meta, transform->fixed_bytes + texts);
     if (at == NULL) {
         return PS_FULL;

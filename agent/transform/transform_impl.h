@@ -26,6 +26,7 @@ struct step {
     uint32_t field; /* FROM_TEXT, FROM_INT, FROM_REAL */
     enum column_mismatch on_mismatch;
     struct cell constant; /* FROM_CONSTANT; a text belongs to the column */
+    bool fallback;        /* constant stands for a FIELD_MISSING too */
 };
 
 /* Appends the record as one row. PS_BADDATA: it is a reject; PS_FULL: memory is refused. */
