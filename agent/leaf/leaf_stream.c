@@ -129,6 +129,19 @@ enter_at(struct leaf_stream *stream, const struct spec *spec, uint64_t from, str
     return enter_plain(stream, spec, from, err);
 }
 
+/* With the fields that the table takes. */
+static enum ps_status
+open_decoder(struct leaf_stream *stream, struct ps_span resume, uint64_t offset,
+             struct ps_error *err)
+{
+    const struct leaf_doc *doc = stream->doc;
+    enum ps_status status = stream->decode->open(doc->spec, resume, offset, &stream->decoder, err);
+    if (status == PS_OK && stream->decode->columns != NULL) {
+        status = stream->decode->columns(stream->decoder, doc->columns, doc->column_count, err);
+    }
+    return status;
+}
+
 /* The decoder at `at`: a proven boundary, or a cut whose first record is to be found. It knows
  * dialect and header from the token at `anchor`. */
 static enum ps_status
@@ -141,8 +154,7 @@ enter_cut(struct leaf_stream *stream, const struct spec *spec, const Penstock__R
                             "an object of this source and format cannot be entered at %llu",
                             (unsigned long long)at);
     }
-    enum ps_status status =
-        stream->decode->open(spec, resume, range->anchor, &stream->decoder, err);
+    enum ps_status status = open_decoder(stream, resume, range->anchor, err);
     if (status != PS_OK || at == range->anchor) {
         return status == PS_OK ? enter_plain(stream, spec, at, err) : status;
     }
@@ -203,7 +215,7 @@ leaf_stream_open(struct leaf_core *core, const struct leaf_source *source, struc
             ps_span(range->resume.data, range->has_resume ? range->resume.len : 0);
         status = enter_at(stream, spec, range->from, err);
         if (status == PS_OK) {
-            status = stream->decode->open(spec, resume, range->from, &stream->decoder, err);
+            status = open_decoder(stream, resume, range->from, err);
         }
     }
     if (status == PS_OK) {
@@ -463,6 +475,25 @@ is_splittable(const struct leaf_stream *stream)
            stream->decode->split(stream->decoder) != DECODE_SPLIT_NEVER;
 }
 
+static const struct decode_sink *
+row_sink(struct leaf_stream *stream, struct decode_sink *out)
+{
+    *out = (struct decode_sink){
+        .ctx = stream, .header = on_header, .record = on_record, .reject = on_reject};
+    return out;
+}
+
+/* The decoder hears of the object's end even where that was a boundary: a document may be cut. */
+static enum ps_status
+tell_eof(struct leaf_stream *stream, struct ps_error *err)
+{
+    struct decode_sink sink;
+    size_t consumed = 0;
+    bool stopped = false;
+    return stream->decode->run(stream->decoder, stream->window + stream->start, 0, true, UINT64_MAX,
+                               row_sink(stream, &sink), &consumed, &stopped, err);
+}
+
 static enum ps_status
 end_range(struct leaf_stream *stream, struct ps_error *err)
 {
@@ -472,8 +503,8 @@ end_range(struct leaf_stream *stream, struct ps_error *err)
     bool eof = false;
     enum ps_status status = end_reading(stream, &eof, err);
     ps_buf_clear(resume);
-    if (status == PS_OK && !eof) {
-        status = stream->decode->token(stream->decoder, resume, err);
+    if (status == PS_OK) {
+        status = eof ? tell_eof(stream, err) : stream->decode->token(stream->decoder, resume, err);
     }
     if (status != PS_OK) {
         return status;
@@ -489,14 +520,6 @@ end_range(struct leaf_stream *stream, struct ps_error *err)
         job->splittable_range = stream->index;
     }
     return PS_OK;
-}
-
-static const struct decode_sink *
-row_sink(struct leaf_stream *stream, struct decode_sink *out)
-{
-    *out = (struct decode_sink){
-        .ctx = stream, .header = on_header, .record = on_record, .reject = on_reject};
-    return out;
 }
 
 /* From a jump to the first record there. A proven start is where the jump said. */
@@ -602,10 +625,7 @@ leaf_stream_read_range(struct leaf_stream *stream, struct leaf_job *job, size_t 
 {
     stream->job = job;
     stream->index = index;
-    stream->block = job->block != NULL
-                        ? job->block
-                        : stage_block_take(stream->core->stage, (uint32_t)job->doc->column_count);
-    job->block = NULL;
+    stream->block = stage_block_take(stream->core->stage, (uint32_t)job->doc->column_count);
     if (stream->block == NULL) {
         return ps_fail(err, PS_FULL, "out of memory for a block");
     }
@@ -616,15 +636,14 @@ leaf_stream_read_range(struct leaf_stream *stream, struct leaf_job *job, size_t 
     if (status == PS_OK) {
         status = read_whole(stream, err);
     }
+    if (status == PS_OK && stream->block->rows > 0) {
+        status = stage_batch_append(job->rows, &stream->block, err);
+    }
     if (status == PS_OK) {
         status = end_range(stream, err);
     }
     if (status == PS_OK && job->cut.is) {
         end_cut(stream);
-    }
-    if (status == PS_OK) {
-        job->block = stream->block;
-        stream->block = NULL;
     }
     stage_block_give(stream->core->stage, &stream->block);
     stream->job = NULL;
