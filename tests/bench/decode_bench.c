@@ -20,6 +20,8 @@ static const char SPEC[] = "name: bench\nsource: {url: 'file:x'}\ndestination: {
 struct bench {
     const struct decode_ops *decode;
     struct spec *spec;
+    const struct spec_column *columns;
+    size_t column_count;
     struct transform *transform;
     struct block *block;
     bool split_only;
@@ -91,6 +93,9 @@ file_decode(struct bench *bench, const char *path)
     struct ps_error err = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     check(bench->decode->open(bench->spec, ps_span("", 0), 0, &decoder, &err), &err);
+    if (bench->decode->columns != NULL) {
+        check(bench->decode->columns(decoder, bench->columns, bench->column_count, &err), &err);
+    }
     if (bench->forced) {
         csv_kernel_force(decoder, bench->kernel);
     }
@@ -131,6 +136,8 @@ columns_infer(struct bench *bench, struct infer *infer, const char *path)
     check(infer_add(infer, path, ps_span(head, (size_t)got), got < HEAD_BYTES, &err), &err);
     check(infer_end(infer, &columns, &count, &note, &err), &err);
     check(transform_new(bench->spec, columns, count, &bench->transform, &err), &err);
+    bench->columns = columns;
+    bench->column_count = count;
     bench->block = block_new((uint32_t)count);
     ps_free(head);
 }

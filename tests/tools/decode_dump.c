@@ -113,7 +113,7 @@ dump_part(struct dump *dump, struct ps_error *err)
 {
     const struct decode_sink sink = {
         .ctx = dump, .header = on_header, .record = on_record, .reject = on_reject};
-    const struct decode_ops *ops = decode_find("csv", err);
+    const struct decode_ops *ops = decode_find(spec_str(dump->spec, "format.type"), err);
     struct decoder *decoder = NULL;
     struct ps_span bytes = dump->bytes;
     uint64_t stop_at = dump->stop == 0 ? UINT64_MAX : dump->at + dump->stop;
