@@ -59,10 +59,26 @@ static const char *const sql_texts[SQL_COUNT] = {
 
 /* ---- errors */
 
-static enum ps_status
-status_of(struct dst_sqlite *d, int rc)
+/* What the system said; 0 where it said nothing. */
+static int
+errno_of(struct dst_sqlite *d, int rc)
 {
-    int errnum = d->db == NULL ? 0 : sqlite3_system_errno(d->db);
+    int primary = rc & 0xff;
+    int errnum = 0;
+    if (d->db == NULL) {
+        return 0;
+    }
+    if (primary == SQLITE_CORRUPT) {
+        /* A read that fails with EIO is "malformed" to SQLite; the descriptor remembers. */
+        (void)sqlite3_file_control(d->db, "main", SQLITE_FCNTL_LAST_ERRNO, &errnum);
+        return errnum == EIO ? EIO : 0;
+    }
+    return primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN ? sqlite3_system_errno(d->db) : 0;
+}
+
+static enum ps_status
+status_of(int rc, int errnum)
+{
     switch (rc & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
@@ -74,6 +90,14 @@ status_of(struct dst_sqlite *d, int rc)
         return PS_FULL;
     case SQLITE_IOERR:
         return errnum == ENOSPC || errnum == EDQUOT ? PS_FULL : PS_AGAIN;
+    case SQLITE_CANTOPEN:
+        if (errnum == ENOENT) {
+            /* Of the journal, whose second, reading open hides why the first one failed. */
+            return PS_AGAIN;
+        }
+        return errnum == 0 ? PS_REFUSED : ps_status_from_errno(errnum);
+    case SQLITE_CORRUPT:
+        return errnum == 0 ? PS_REFUSED : ps_status_from_errno(errnum);
     case SQLITE_INTERRUPT:
         return PS_CANCELED;
     case SQLITE_MISUSE:
@@ -88,24 +112,25 @@ enum ps_status
 dst_sqlite_fail(struct dst_sqlite *d, int rc, const char *what, struct ps_error *err)
 {
     int primary = rc & 0xff;
+    int errnum = errno_of(d, rc);
+    enum ps_status status = status_of(rc, errnum);
     const char *text = d->db == NULL ? sqlite3_errstr(rc) : sqlite3_errmsg(d->db);
     if (primary == SQLITE_FULL) {
         return ps_fail_code(err, PS_FULL, PS_ERROR_DISK_FULL,
                             "sqlite %s: %s: no room left on the disk (or max_page_count)", d->path,
                             what);
     }
-    if (primary == SQLITE_IOERR) {
-        int errnum = d->db == NULL ? 0 : sqlite3_system_errno(d->db);
-        enum ps_status status = status_of(d, rc);
-        const char *code = status == PS_FULL ? PS_ERROR_DISK_FULL : "disk_error";
-        return ps_fail_code(err, status, code, "sqlite %s: %s: %s (%d): %s", d->path, what, text,
-                            rc, errnum == 0 ? "no errno" : strerror(errnum));
+    if (primary == SQLITE_IOERR || (errnum != 0 && status != PS_REFUSED)) {
+        bool full = errnum == ENOSPC || errnum == EDQUOT;
+        return ps_fail_code(err, status, full ? PS_ERROR_DISK_FULL : "disk_error",
+                            "sqlite %s: %s: %s (%d): %s", d->path, what, text, rc,
+                            errnum == 0 ? "no errno" : strerror(errnum));
     }
     if (primary == SQLITE_NOTADB || primary == SQLITE_CORRUPT) {
         return ps_fail_code(err, PS_REFUSED, "not_a_database", "sqlite %s: %s: %s", d->path, what,
                             text);
     }
-    return ps_fail(err, status_of(d, rc), "sqlite %s: %s: %s", d->path, what, text);
+    return ps_fail(err, status, "sqlite %s: %s: %s", d->path, what, text);
 }
 
 /* ---- statements */
