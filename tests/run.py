@@ -66,6 +66,8 @@ def families(f):
                             f'--pairs {f["failpoint_pairs"]}')]),
         'disk_full': ('a full disk below state, staging and destination', [
             scenario.format('disk_full.py', f'--rounds {f["disk_full_rounds"]}')]),
+        'syscalls': ('system calls that fail below stage, catalog, destination and source', [
+            scenario.format('syscalls.py', f'--cases {f["syscall_cases"]}')]),
         'compat': ('what older versions left behind is understood', [
             scenario.format('compat.py', '')]),
         'pause': ('SIGSTOP of leaf, agent and turn holder; coordinator away', [

@@ -159,6 +159,7 @@ class Cluster:
         self.coordinator = None
         self.agents = {}
         self.env = {}
+        self.wraps = {}  # 'coordinator' or 'agent' → the words of a command to run it under
 
     def __enter__(self):
         return self
@@ -202,7 +203,7 @@ class Cluster:
     def start_coordinator(self, failpoints=''):
         times = [word for key, value in self.times.items() for word in (f'--{key}', value)]
         self.coordinator = Daemon('coordinator', [
-            os.path.join(self.bin, 'penstock-coordinator'), '--http', f'unix:{self.path("http")}',
+            *self.wraps.get('coordinator', ()), os.path.join(self.bin, 'penstock-coordinator'), '--http', f'unix:{self.path("http")}',
             '--rpc', f'ipc://{self.path("rpc")}', '--state', self.path('coordinator'), *times,
         ], self.path('coordinator.log'), {**self.env, 'PENSTOCK_FAILPOINTS': failpoints})
         self.coordinator.wait_ready()
@@ -210,7 +211,7 @@ class Cluster:
 
     def start_agent(self, name='a', leaves=4, failpoints='', wait=True, extra=()):
         self.agents[name] = Daemon(f'agent {name}', [
-            os.path.join(self.bin, 'penstock-agent'), '--coordinator', f'ipc://{self.path("rpc")}',
+            *self.wraps.get('agent', ()), os.path.join(self.bin, 'penstock-agent'), '--coordinator', f'ipc://{self.path("rpc")}',
             '--name', name, '--leaves', str(leaves), '--state', self.path(f'agent-{name}'), *extra,
         ], self.path(f'agent-{name}.log'), {**self.env, 'PENSTOCK_FAILPOINTS': failpoints})
         if wait:

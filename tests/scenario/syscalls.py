@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""System calls that fail below the staging folder, the catalog, the destination and the source:
+EIO, ENOSPC, EMFILE and EINTR (by strace's injection), and short counts (by a library for
+LD_PRELOAD), again and again during a load. The load completes by itself or ends with its reason; then
+the same cluster without faults completes it. Each row once, in either case, at every instant.
+
+usage: syscalls.py [--build build/dev] [--seed N] [--cases 0] [NAME ...]
+
+--cases N   only N of the cases, from the seed (0: all)
+Without strace, or where tracing is not permitted, all but the short counts are skipped."""
+import argparse
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+import data  # noqa: E402
+from checker import Checker, Expected  # noqa: E402
+from cluster import ROOT, Cluster, Report, wait_for  # noqa: E402
+
+# (who, below what, system call, error, which calls of each thread). strace's -P takes whole paths.
+CASES = [
+    ('agent', 'stage', 'pwritev', 'EIO', '10+60'),
+    ('agent', 'stage', 'pwritev', 'ENOSPC', '5+50'),
+    ('agent', 'stage', 'pwritev', 'EINTR', '1+2'),
+    ('agent', 'stage', 'fsync', 'EIO', '1+3'),
+    ('agent', 'stage', 'fsync', 'ENOSPC', '2+5'),
+    ('agent', 'stage', 'openat', 'EMFILE', '4+2'),
+    ('agent', 'stage', 'renameat', 'EIO', '1+4'),
+    ('agent', 'destination', 'pwrite64', 'EIO', '40+90'),
+    ('agent', 'destination', 'pwrite64', 'ENOSPC', '30+70'),
+    ('agent', 'destination', 'pwrite64', 'EINTR', '1+2'),
+    ('agent', 'destination', 'fdatasync', 'EIO', '5+9'),
+    ('agent', 'destination', 'fdatasync', 'ENOSPC', '4+7'),
+    ('agent', 'destination', 'ftruncate', 'EIO', '3+5'),
+    ('agent', 'destination', 'openat', 'EIO', '5+7'),
+    ('agent', 'destination', 'pread64', 'EIO', '20+50'),
+    ('agent', 'source', 'pread64', 'EIO', '4+30'),
+    ('agent', 'source', 'pread64', 'EINTR', '1+2'),
+    ('agent', 'source', 'openat', 'EMFILE', '3+7'),
+    ('coordinator', 'catalog', 'pwrite64', 'EIO', '60+400'),
+    ('coordinator', 'catalog', 'pwrite64', 'ENOSPC', '50+300'),
+    ('coordinator', 'catalog', 'pwrite64', 'EINTR', '1+2'),
+    ('coordinator', 'catalog', 'fdatasync', 'EIO', '10+25'),
+]
+STAGED = '1200KiB'  # more than the budget has for rows
+SHORT = ['/stage/', 'out.db', 'catalog.db', '/source/']
+SYNCED = re.compile(r'fsync\(\d+<([^>]*\.seg[^>]*)>\)\s+= (-?\d+)')
+UNLINKED = re.compile(r'unlinkat\(\d+<([^>]*)>, "([^"]*\.seg[^"]*)"')
+
+
+def can_trace():
+    if shutil.which('strace') is None:
+        return 'strace is not installed'
+    probe = subprocess.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=fsync', '-e',
+                            'inject=fsync:error=EIO', 'true'], stderr=subprocess.PIPE, text=True,
+                           check=False)
+    return '' if probe.returncode == 0 else f'tracing is not permitted: {probe.stderr.strip()[:100]}'
+
+
+class Scene:
+    def __init__(self, args, folder, report):
+        self.args = args
+        self.report = report
+        self.source = os.path.join(folder, 'source')
+        data.make(self.source, args.seed, 0.3)
+        maker = data.Maker(os.path.join(self.source, 'more'), args.seed + 1)
+        maker.next_id = 10**7
+        for i in range(3):
+            maker.write(f'huge{i}.csv', maker.rows(40000))
+        self.expected = Expected(self.source, data.COLUMNS)
+
+    def paths(self, cluster, where):
+        """Whole paths, as strace compares them with descriptors and arguments."""
+        if where == 'stage':
+            return [cluster.path('agent-a', f'leaf-{i}', 'stage') for i in range(2)]
+        if where == 'destination':
+            return [cluster.path(f'out.db{end}') for end in ('', '-journal')]
+        if where == 'catalog':
+            return [cluster.path('coordinator', f'catalog.db{end}') for end in ('', '-wal', '-shm')]
+        return [os.path.join(self.source, 'more', f'huge{i}.csv') for i in range(3)]
+
+    def strace(self, cluster, where, call, error, when):
+        words = ['strace', '-D', '-f', '-qq', '--seccomp-bpf', '-y', '-o', cluster.path('strace.txt'),
+                 '-e', f'trace={call},unlinkat', '-e', f'inject={call}:error={error}:when={when}']
+        # What only segments are written with needs no path, and their names are not known.
+        if where != 'stage' or call in ('openat', 'renameat'):
+            for path in self.paths(cluster, where):
+                words += ['-P', path]
+        return words
+
+    def faults(self, cluster):
+        with open(cluster.path('strace.txt'), encoding='utf-8', errors='replace') as text:
+            return sum('(INJECTED)' in line for line in text)
+
+    def synced_again(self, cluster):
+        """Segments that were fsynced after an fsync of them had failed."""
+        bad, again = set(), set()
+        with open(cluster.path('strace.txt'), encoding='utf-8', errors='replace') as text:
+            for line in text:
+                gone, synced = UNLINKED.search(line), SYNCED.search(line)
+                if gone:
+                    bad.discard(f'{gone[1]}/{gone[2]}')
+                elif synced:
+                    (again if synced[1] in bad else bad if synced[2] == '-1' else set()).add(
+                        synced[1])
+        return again
+
+    def run(self, name, who, prepare, count, batch_bytes):
+        with Cluster(self.args.build) as cluster:
+            database = cluster.path('out.db')
+            checker = Checker(self.expected, database)
+            prepare(cluster)
+            for attempt in range(5):
+                try:
+                    cluster.start_coordinator()
+                    break
+                except RuntimeError:  # a fault at the start, said in the log
+                    if attempt == 4:
+                        raise
+            cluster.start_agent(leaves=2, wait=False, extra=('--budget', '2MiB'))
+            began = time.monotonic()
+            problems = []
+            try:
+                state = self.first(cluster, checker, database, who, batch_bytes)
+            except TimeoutError as error:
+                state = f'not ended ({error})'
+            seconds = time.monotonic() - began
+            injected = count(cluster)
+            if not injected:
+                problems.append('no call was made to fail')
+            again = self.synced_again(cluster) if 'fsync' in name else ()
+            if again:
+                problems.append(f'{len(again)} segments were fsynced after a failed fsync')
+            if state != 'completed':
+                state += '; ' + self.again(cluster, checker, problems)
+            problems += checker.check_end() + cluster.broken()
+            if problems:
+                cluster.show_logs(30)
+            self.report.case(not problems, f'{name}: {injected} faults, {state} in {seconds:.1f} s'
+                             + ''.join(f'; {problem}' for problem in problems[:3]))
+
+    def first(self, cluster, checker, database, who, batch_bytes):
+        """The load among faults. Returns how it ended; a coordinator that ends is started again."""
+        def alive():
+            if cluster.coordinator.process.poll() is not None:
+                cluster.start_coordinator()
+            if cluster.agents['a'].process.poll() is not None:
+                cluster.start_agent(leaves=2, wait=False, extra=('--budget', '2MiB'))
+            checker.poll()
+        cluster.apply(data.spec('faults', self.source, database, batch_bytes))
+        cluster.start('faults')
+        pipeline = cluster.wait_end('faults', 25, alive)
+        reason = pipeline.get('reason', '')
+        return pipeline['state'] + (f' ({reason[:160]})' if reason else '')
+
+    def again(self, cluster, checker, problems):
+        """The same without faults."""
+        cluster.wraps, cluster.env = {}, {}
+        for agent in cluster.agents.values():
+            agent.stop(5)
+        cluster.coordinator.stop(5)
+        cluster.start_coordinator()
+        cluster.start_agent(leaves=2, extra=('--budget', '2MiB'))
+        if cluster.state('faults') not in ('running', 'preparing'):
+            cluster.start('faults')
+        try:
+            pipeline = cluster.wait_end('faults', 60, checker.poll)
+        except TimeoutError as error:
+            problems.append(str(error))
+            return 'not completed by a rerun'
+        if pipeline['state'] != 'completed':
+            problems.append(f'rerun: {pipeline["state"]}: {pipeline.get("reason", "")}')
+        return f'{pipeline["state"]} by a rerun'
+
+    def inject(self, case):
+        who, where, call, error, when = case
+
+        def prepare(cluster):
+            cluster.wraps[who] = self.strace(cluster, where, call, error, when)
+        self.run(f'{where} {call} {error}', who, prepare, self.faults,
+                 STAGED if where == 'stage' else '128KiB')
+
+    def short(self, part):
+        library = os.path.join(ROOT, self.args.build, 'tools', 'libshort_counts.so')
+
+        def prepare(cluster):
+            cluster.env = {'LD_PRELOAD': library, 'PENSTOCK_SHORT_COUNTS': part}
+        self.run(f'short counts below {part}', 'all', prepare, lambda cluster: 'many',
+                 STAGED if part == '/stage/' else '128KiB')
+
+
+def chosen(args, why_not):
+    """Names and cases to run, in order."""
+    cases = {} if why_not else {' '.join(case[1:4]): case for case in CASES}
+    cases.update({f'short {part}': part for part in SHORT})
+    names = [name for name in cases if not args.name or any(word in name for word in args.name)]
+    if args.cases and args.cases < len(names):
+        keep = set(random.Random(args.seed).sample(names, args.cases))
+        names = [name for name in names if name in keep]
+    return [cases[name] for name in names]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--build', default='build/dev')
+    parser.add_argument('--seed', type=int, default=random.randrange(1 << 24))
+    parser.add_argument('--cases', type=int, default=0)
+    parser.add_argument('name', nargs='*')
+    args = parser.parse_args()
+    print(f'seed {args.seed}', flush=True)
+    why_not = can_trace()
+    report = Report()
+    folder = tempfile.mkdtemp(prefix='pk-calls-', dir='/tmp')
+    try:
+        scene = Scene(args, folder, report)
+        for case in chosen(args, why_not):
+            (scene.short if isinstance(case, str) else scene.inject)(case)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if why_not:
+        print(f'skipped: {why_not}\n{report.passed} passed, {report.failed} failed, '
+              f'{len(CASES)} skipped')
+        return 1 if report.failed else 0
+    return report.end()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
