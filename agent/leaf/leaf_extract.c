@@ -107,8 +107,8 @@ begin_ahead(struct extract *extract, const struct leaf_job *job)
 }
 
 static enum ps_status
-extract_ranges(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
-               struct ps_error *err)
+read_ranges(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
+            struct ps_error *err)
 {
     for (size_t i = 0; i < job->range_count; i++) {
         *out_failed_range = i;
@@ -122,6 +122,20 @@ extract_ranges(struct extract *extract, struct leaf_job *job, size_t *out_failed
         *out_failed_range = job->range_count;
     }
     return PS_OK;
+}
+
+static enum ps_status
+extract_ranges(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
+               struct ps_error *err)
+{
+    begin_ahead(extract, job);
+    enum ps_status status = read_ranges(extract, job, out_failed_range, err);
+    leaf_ahead_end(extract->source.ahead);
+    if (status == PS_OK && job->block != NULL && job->block->rows > 0) {
+        status = stage_batch_append(job->rows, &job->block, err);
+    }
+    stage_block_give(extract->core->stage, &job->block);
+    return status;
 }
 
 /* *out_failed_range: which range was being read when it failed. */
@@ -138,9 +152,7 @@ extract_job(struct extract *extract, struct leaf_job *job, size_t *out_failed_ra
     }
     status = need_source(extract, job, err);
     if (status == PS_OK) {
-        begin_ahead(extract, job);
         status = extract_ranges(extract, job, out_failed_range, err);
-        leaf_ahead_end(extract->source.ahead);
     }
     if (status == PS_OK && PS_FAILPOINT("leaf.after_fetch")) {
         status = ps_fail(err, PS_AGAIN, "failpoint leaf.after_fetch");

@@ -40,7 +40,8 @@ struct leaf_job {
     char id_text[PS_ID_TEXT_BYTES];
     uint64_t epoch;
 
-    struct stage_batch *rows;  /* NULL until extraction begins, and for tombstones */
+    struct stage_batch *rows; /* NULL until extraction begins, and for tombstones */
+    struct block *block; /* not yet full, while it is being extracted; small objects share it */
     struct dest_range *ranges; /* as many as the grant has; end, eof and resume are filled here */
     struct ps_buf *resume;     /* owns ranges[i].resume */
     size_t range_count;

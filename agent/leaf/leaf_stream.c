@@ -625,7 +625,10 @@ leaf_stream_read_range(struct leaf_stream *stream, struct leaf_job *job, size_t 
 {
     stream->job = job;
     stream->index = index;
-    stream->block = stage_block_take(stream->core->stage, (uint32_t)job->doc->column_count);
+    stream->block = job->block != NULL
+                        ? job->block
+                        : stage_block_take(stream->core->stage, (uint32_t)job->doc->column_count);
+    job->block = NULL;
     if (stream->block == NULL) {
         return ps_fail(err, PS_FULL, "out of memory for a block");
     }
@@ -636,14 +639,15 @@ leaf_stream_read_range(struct leaf_stream *stream, struct leaf_job *job, size_t 
     if (status == PS_OK) {
         status = read_whole(stream, err);
     }
-    if (status == PS_OK && stream->block->rows > 0) {
-        status = stage_batch_append(job->rows, &stream->block, err);
-    }
     if (status == PS_OK) {
         status = end_range(stream, err);
     }
     if (status == PS_OK && job->cut.is) {
         end_cut(stream);
+    }
+    if (status == PS_OK) {
+        job->block = stream->block;
+        stream->block = NULL;
     }
     stage_block_give(stream->core->stage, &stream->block);
     stream->job = NULL;

@@ -29,7 +29,8 @@ PS_MUSTCHECK enum ps_status leaf_stream_open(struct leaf_core *core,
                                              struct ps_error *err);
 /* True when the stream stands exactly where job's range `index` begins. */
 bool leaf_stream_continues(const struct leaf_stream *stream, struct leaf_job *job, size_t index);
-/* Reads job's range `index` into job->rows and fills job->ranges[index] and job->counts.
+/* Reads job's range `index` into job->rows, its last rows into job->block, which the next range
+ * goes on filling, and fills job->ranges[index] and job->counts.
  * PS_CANCELED when the job or the leaf is asked to stop. Of a cut, job->cut tells the rest; a
  * failure while job->cut.guess is set may be the guess's own and proves nothing. */
 PS_MUSTCHECK enum ps_status leaf_stream_read_range(struct leaf_stream *stream, struct leaf_job *job,

@@ -356,6 +356,38 @@ look_at_object(void *ctx, const struct cat_object *row)
     return true;
 }
 
+/* ---- the parts of an object leave no gap */
+struct cover {
+    struct sim *sim;
+    uint64_t to;
+    bool after_open; /* where an open part ends may be known from the ledger */
+};
+
+static bool
+look_at_part(void *ctx, const struct cat_part *row)
+{
+    struct cover *cover = ctx;
+    uint64_t to = row->from + row->target_bytes;
+    bool is_open = strcmp(row->state, "open") == 0;
+    SIM_CHECK(cover->sim, row->from <= cover->to || cover->after_open);
+    SIM_CHECK(cover->sim, is_open == (row->has_batch && row->end == 0));
+    to = row->end > to ? row->end : to;
+    cover->to = to > cover->to ? to : cover->to;
+    cover->after_open = is_open;
+    return true;
+}
+
+static bool
+look_at_parts(void *ctx, const struct cat_object *row)
+{
+    struct cover cover = {.sim = ctx, .to = row->offset};
+    struct ps_error err = {0};
+    SIM_CHECK(cover.sim, cat_part_all(cover.sim->catalog, row->pipeline_id, row->id, look_at_part,
+                                      &cover, &err) == PS_OK);
+    SIM_CHECK(cover.sim, row->cut_offset <= cover.to || cover.after_open);
+    return true;
+}
+
 struct recount {
     uint64_t objects, done, pending, quarantined, bytes_pending;
 };
@@ -387,6 +419,9 @@ check_counters(void *ctx, const struct cat_pipeline *row)
     SIM_CHECK(sim, count.quarantined == row->objects_quarantined);
     SIM_CHECK(sim, count.bytes_pending == row->bytes_pending);
     SIM_CHECK(sim, cat_object_first(sim->catalog, &all, look_at_object, sim, &err) == PS_OK);
+    if (sim->plan.splits) {
+        SIM_CHECK(sim, cat_object_first(sim->catalog, &all, look_at_parts, sim, &err) == PS_OK);
+    }
     return true;
 }
 
@@ -607,6 +642,12 @@ sim_run(const struct sim_plan *plan, uint64_t *out_hash)
             look_ms = sim.now_ms + 500;
             over = is_over(&sim) && !sim_has_faults(&sim);
         }
+    }
+    if (plan->splits && getenv("PENSTOCK_SIM_LOG") != NULL) {
+        fprintf(stderr, "cuts %llu proofs %llu redone %llu own scans %llu conflicts %llu\n",
+                (unsigned long long)sim.cuts, (unsigned long long)sim.proofs,
+                (unsigned long long)sim.redone, (unsigned long long)sim.own_scans,
+                (unsigned long long)sim.dest.conflicts);
     }
     sim_note(&sim, "over: commits=%llu twins=%llu", (unsigned long long)sim.dest.commits,
              (unsigned long long)sim.dest.refused_twins);

@@ -34,6 +34,7 @@ struct sim_plan { /* what happens in a run */
     bool stops;         /* people stop and start the pipeline */
     bool bad_objects;   /* some are refused for good */
     bool state_deleted; /* the catalog is lost in the middle */
+    bool splits;        /* large objects are taken as ranges in parallel */
     uint32_t max_retries;
     const char *on_failure; /* "skip" "stop" */
 };
@@ -44,12 +45,17 @@ struct sim_object {
     uint64_t size;
     uint64_t record_bytes;
     bool compressed;
-    uint64_t loaded_to; /* in the destination */
+    uint64_t loaded_to; /* in the destination, without a gap */
     bool whole;
-    bool bad; /* every batch with it fails, naming it */
+    bool bad;          /* batches with it fail, naming it: */
+    uint64_t bad_from; /* those with ranges from here on */
+    bool splittable;
+    bool exact;            /* splittable, and a cut's start is never a guess */
+    struct ps_list ranges; /* struct sim_loaded: what the destination has of it */
 };
 struct sim_loaded {
     struct ps_list link;
+    struct ps_list object_link;
     uint32_t object;
     uint64_t from;
     uint64_t end;
@@ -76,8 +82,11 @@ void sim_dest_init(struct sim *sim);
 void sim_dest_fini(struct sim *sim);
 /* One transaction. Returns what the leaf reports; fills ends and counts from the ledger. */
 enum sim_outcome { SIM_LOADED, SIM_ALREADY, SIM_CANCELLED, SIM_FENCED, SIM_CONFLICT };
-enum sim_outcome sim_dest_commit(struct sim *sim, const Penstock__Grant *grant,
+/* cut_start: of a range that begins at a cut, where its first record begins. */
+enum sim_outcome sim_dest_commit(struct sim *sim, const Penstock__Grant *grant, uint64_t cut_start,
                                  struct sim_entry **out);
+/* The first record boundary at or after a place, or the object's end. */
+uint64_t sim_dest_boundary(const struct sim_object *object, uint64_t at);
 uint32_t sim_dest_object(const struct sim *sim, ProtobufCBinaryData key);
 /* Everything that is not bad is loaded, once, without gaps. */
 void sim_dest_check_whole(struct sim *sim);
@@ -116,6 +125,10 @@ struct sim {
     uint64_t restarts_by_hand;
     uint64_t dropped;
     uint64_t grants;
+    uint64_t cuts;
+    uint64_t proofs;
+    uint64_t redone;
+    uint64_t own_scans;
     struct ps_map *epochs;  /* batch id → the highest epoch that was granted */
     struct ps_map *deaths;  /* batch id → how often its leaf died with it */
     struct ps_map *offsets; /* object key → the highest offset that was seen */

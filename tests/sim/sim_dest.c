@@ -17,6 +17,14 @@ sim_dest_init(struct sim *sim)
         object->size = sim_percent(sim, 10) ? 0 : sim_below(sim, plan->most_bytes);
         object->compressed = sim_percent(sim, 30);
         object->bad = plan->bad_objects && sim_percent(sim, 10);
+        ps_list_init(&object->ranges);
+        if (plan->splits) {
+            object->splittable = !object->compressed && sim_percent(sim, 80);
+            object->exact = sim_percent(sim, 20);
+            object->record_bytes =
+                sim_percent(sim, 20) ? 1 + sim_below(sim, 3000) : object->record_bytes;
+            object->bad_from = sim_percent(sim, 50) ? sim_below(sim, object->size + 1) : 0;
+        }
     }
     sim->dest.ledger = ps_map_new();
     ps_list_init(&sim->dest.loaded);
@@ -62,18 +70,77 @@ sim_dest_object(const struct sim *sim, ProtobufCBinaryData key)
     return index;
 }
 
-/* The first record boundary at or after from + target, or the end. */
-static uint64_t
-end_of(const struct sim_object *object, const Penstock__Range *range)
+uint64_t
+sim_dest_boundary(const struct sim_object *object, uint64_t at)
 {
-    uint64_t wanted = range->from + range->target_bytes;
-    uint64_t records = (wanted + object->record_bytes - 1) / object->record_bytes;
+    uint64_t records = (at + object->record_bytes - 1) / object->record_bytes;
     uint64_t end = records * object->record_bytes;
     return end >= object->size ? object->size : end;
 }
 
+/* What the range's row in the ledger will be: [from, end); of a cut in which no record begins,
+ * nothing at the cut. */
 static void
-load(struct sim *sim, struct sim_entry *entry, const Penstock__Batch *batch)
+row_of(const struct sim_object *object, const Penstock__Range *range, uint64_t cut_start,
+       struct sim_loaded *out)
+{
+    uint64_t to = range->from + range->target_bytes;
+    out->from = range->cut ? cut_start : range->from;
+    out->end = sim_dest_boundary(object, to);
+    out->eof = out->end == object->size;
+    if (range->cut && (cut_start >= to || cut_start == object->size)) {
+        out->from = out->end = range->from;
+        out->eof = out->eof && to >= object->size;
+    }
+}
+
+static bool
+lies_over(const struct sim_loaded *a, const struct sim_loaded *b)
+{
+    bool any = a->end > a->from && b->end > b->from;
+    return any && a->from < b->end && b->from < a->end;
+}
+
+/* No two rows begin at one place, and none lies over another. */
+static bool
+conflicts(const struct sim_object *object, const struct sim_loaded *row)
+{
+    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&object->ranges) {
+        const struct sim_loaded *other = PS_CONTAINER(at, struct sim_loaded, object_link);
+        if (other->from == row->from || lies_over(row, other)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+check_once(struct sim *sim, const struct sim_object *object, const struct sim_loaded *row)
+{
+    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&object->ranges) {
+        /* No record is loaded twice. */
+        SIM_CHECK(sim, !lies_over(row, PS_CONTAINER(at, struct sim_loaded, object_link)));
+    }
+}
+
+static void
+advance(struct sim_object *object)
+{
+    bool moved = true;
+    while (moved) {
+        moved = false;
+        PS_LIST_FOR (at, &object->ranges) {
+            const struct sim_loaded *row = PS_CONTAINER(at, struct sim_loaded, object_link);
+            if (row->from == object->loaded_to && row->end > row->from) {
+                object->loaded_to = row->end;
+                moved = true;
+            }
+        }
+    }
+}
+
+static void
+load(struct sim *sim, struct sim_entry *entry, const Penstock__Batch *batch, uint64_t cut_start)
 {
     entry->counts = ps_xalloc(sizeof *entry->counts);
     *entry->counts = (Penstock__Counts)PENSTOCK__COUNTS__INIT;
@@ -84,12 +151,21 @@ load(struct sim *sim, struct sim_entry *entry, const Penstock__Batch *batch)
         loaded->object = sim_dest_object(sim, range->key);
         struct sim_object *object = &sim->objects[loaded->object];
         /* One open batch an object: its ranges are committed in their order. */
-        SIM_CHECK(sim, range->from == object->loaded_to && !object->whole);
-        loaded->from = range->from;
-        loaded->end = end_of(object, range);
-        loaded->eof = loaded->end == object->size;
-        object->loaded_to = loaded->end;
-        object->whole = loaded->eof;
+        SIM_CHECK(sim, object->splittable ||
+                           (range->from == object->loaded_to && !object->whole && !range->cut));
+        row_of(object, range, cut_start, loaded);
+        /* No record is torn. */
+        SIM_CHECK(sim, loaded->from == loaded->end ||
+                           loaded->from == sim_dest_boundary(object, loaded->from));
+        check_once(sim, object, loaded);
+        ps_list_push_back(&object->ranges, &loaded->object_link);
+        advance(object);
+        sim_note(sim, "loaded: object %u from %llu target %llu cut %d: [%llu, %llu)",
+                 loaded->object, (unsigned long long)range->from,
+                 (unsigned long long)range->target_bytes, (int)range->cut,
+                 (unsigned long long)loaded->from, (unsigned long long)loaded->end);
+        object->whole = object->whole || loaded->eof;
+        sim->cuts += range->cut ? 1 : 0;
         memcpy(loaded->batch.id.b, batch->batch_id.data, PS_ID_BYTES);
         ps_list_push_back(&sim->dest.loaded, &loaded->link);
         Penstock__RangeEnd *end = ps_xalloc(sizeof *end);
@@ -98,11 +174,16 @@ load(struct sim *sim, struct sim_entry *entry, const Penstock__Batch *batch)
         end->bp_hash.len = PS_ID_BYTES;
         end->bp_hash.data = ps_xalloc(PS_ID_BYTES);
         memcpy(end->bp_hash.data, range->bp_hash.data, PS_ID_BYTES);
-        end->from = loaded->from;
+        end->from = range->from;
+        end->has_start = range->cut;
+        end->start = loaded->from;
+        end->has_splittable = true;
+        end->splittable = object->splittable && !loaded->eof;
         end->end = loaded->end;
         end->eof = loaded->eof;
         end->has_records = true;
-        end->records = (loaded->end - loaded->from) / object->record_bytes;
+        end->records =
+            (loaded->end - loaded->from + object->record_bytes - 1) / object->record_bytes;
         entry->ends[entry->end_count++] = end;
         entry->counts->has_decoded = entry->counts->has_inserted = true;
         entry->counts->decoded += end->records;
@@ -111,7 +192,8 @@ load(struct sim *sim, struct sim_entry *entry, const Penstock__Batch *batch)
 }
 
 enum sim_outcome
-sim_dest_commit(struct sim *sim, const Penstock__Grant *grant, struct sim_entry **out)
+sim_dest_commit(struct sim *sim, const Penstock__Grant *grant, uint64_t cut_start,
+                struct sim_entry **out)
 {
     struct sim_dest *dest = &sim->dest;
     const Penstock__Batch *batch = grant->batch;
@@ -130,8 +212,14 @@ sim_dest_commit(struct sim *sim, const Penstock__Grant *grant, struct sim_entry 
         }
         for (size_t i = 0; i < batch->n_ranges; i++) {
             const Penstock__Range *range = batch->ranges[i];
-            if (range->from < sim->objects[sim_dest_object(sim, range->key)].loaded_to ||
-                sim->objects[sim_dest_object(sim, range->key)].whole) {
+            const struct sim_object *object = &sim->objects[sim_dest_object(sim, range->key)];
+            struct sim_loaded row = {0};
+            row_of(object, range, cut_start, &row);
+            if (conflicts(object, &row)) {
+                sim_note(sim, "conflict: object %u from %llu target %llu cut %d: [%llu, %llu)",
+                         sim_dest_object(sim, range->key), (unsigned long long)range->from,
+                         (unsigned long long)range->target_bytes, (int)range->cut,
+                         (unsigned long long)row.from, (unsigned long long)row.end);
                 dest->conflicts++;
                 return SIM_CONFLICT;
             }
@@ -140,7 +228,7 @@ sim_dest_commit(struct sim *sim, const Penstock__Grant *grant, struct sim_entry 
     struct sim_entry *entry = ps_xcalloc(1, sizeof *entry);
     entry->tombstone = grant->tombstone;
     if (!grant->tombstone) {
-        load(sim, entry, batch);
+        load(sim, entry, batch, cut_start);
     }
     (void)ps_map_put(dest->ledger, id, entry);
     dest->commits++;

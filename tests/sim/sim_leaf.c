@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/alloc.h"
+#include "tests/sim/sim_cut.h"
 #include "tests/sim/sim_task.h"
 
 enum {
@@ -102,8 +103,8 @@ work_at(struct ps_list *link)
     return PS_CONTAINER(link, struct sim_work, link);
 }
 
-static struct sim_work *
-find_work(struct sim_agent *agent, uint64_t serial, struct sim_leaf **out_leaf)
+struct sim_work *
+sim_leaf_find_work(struct sim_agent *agent, uint64_t serial, struct sim_leaf **out_leaf)
 {
     for (uint32_t i = 0; agent != NULL && i < SIM_LEAVES_MOST; i++) {
         PS_LIST_FOR (at, &agent->leaves[i].work) {
@@ -169,7 +170,9 @@ meets_bad_object(struct sim *sim, struct sim_work *work)
 {
     const Penstock__Batch *batch = batch_of(work);
     for (size_t i = 0; !work->grant->grant->tombstone && i < batch->n_ranges; i++) {
-        if (sim->objects[sim_dest_object(sim, batch->ranges[i]->key)].bad) {
+        const struct sim_object *object =
+            &sim->objects[sim_dest_object(sim, batch->ranges[i]->key)];
+        if (object->bad && batch->ranges[i]->from >= object->bad_from) {
             work->fault_bp = batch->ranges[i]->bp_id;
             return true;
         }
@@ -181,7 +184,7 @@ static void
 load(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, struct sim_work *work)
 {
     struct sim_entry *entry = NULL;
-    switch (sim_dest_commit(sim, work->grant->grant, &entry)) {
+    switch (sim_dest_commit(sim, work->grant->grant, work->start, &entry)) {
     case SIM_LOADED:
         say_done(sim, agent, leaf, work, PENSTOCK__OUTCOME__OUTCOME_LOADED, entry);
         return;
@@ -295,7 +298,10 @@ commit_zombie(struct sim *sim, uint64_t a, uint64_t b, void *own)
             /* A zombie may have read the object before it went bad: its commit is as good as any,
              * unless the tombstone stands. */
             if (!meets_bad_object(sim, work) || sim_percent(sim, 50)) {
-                (void)sim_dest_commit(sim, work->grant->grant, &entry);
+                if (sim_cut_is(work) && !work->proven) {
+                    sim_cut_scan(sim, work);
+                }
+                (void)sim_dest_commit(sim, work->grant->grant, work->start, &entry);
             }
             free_work(work);
             return;
@@ -340,7 +346,7 @@ commit(struct sim *sim, uint64_t a, uint64_t b, void *own)
     (void)own;
     struct sim_agent *agent = sim_agent_alive(sim, a);
     struct sim_leaf *leaf = NULL;
-    struct sim_work *work = find_work(agent, b, &leaf);
+    struct sim_work *work = sim_leaf_find_work(agent, b, &leaf);
     if (work == NULL || leaf->stuck || sim_agent_is_paused(sim, agent, commit, a, b)) {
         return;
     }
@@ -365,7 +371,7 @@ on_turn(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
         const Penstock__TurnGrant *grant)
 {
     struct sim_leaf *of = NULL;
-    struct sim_work *work = find_work(agent, grant->turn, &of);
+    struct sim_work *work = sim_leaf_find_work(agent, grant->turn, &of);
     for (uint32_t i = 0; i < SIM_LEAVES_MOST; i++) {
         SIM_CHECK(sim, !agent->leaves[i].has_turn); /* one writer at a time */
     }
@@ -383,13 +389,27 @@ on_turn(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
            NULL);
 }
 
+void
+sim_leaf_sealed(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
+                struct sim_work *work)
+{
+    if (work->cancelled) {
+        say_failed(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL, "cancelled");
+        return;
+    }
+    Penstock__TurnAsk ask = PENSTOCK__TURN_ASK__INIT;
+    ask.dest = (char *)(uintptr_t) "sim";
+    ask.turn = work->serial;
+    sim_leaf_say(sim, agent, leaf, MSG_TURN_ASK, &ask.base);
+}
+
 static void
 seal(struct sim *sim, uint64_t a, uint64_t b, void *own)
 {
     (void)own;
     struct sim_agent *agent = sim_agent_alive(sim, a);
     struct sim_leaf *leaf = NULL;
-    struct sim_work *work = find_work(agent, b, &leaf);
+    struct sim_work *work = sim_leaf_find_work(agent, b, &leaf);
     if (work == NULL || leaf->stuck || sim_agent_is_paused(sim, agent, seal, a, b)) {
         return;
     }
@@ -404,11 +424,11 @@ seal(struct sim *sim, uint64_t a, uint64_t b, void *own)
         say_failed(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT, "dest_away");
     } else if (meets_bad_object(sim, work)) {
         say_failed(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_PERMANENT, "decode_bad");
+    } else if (sim_cut_is(work)) {
+        sim_cut_decode(sim, work);
+        sim_cut_park(sim, agent, leaf, work);
     } else {
-        Penstock__TurnAsk ask = PENSTOCK__TURN_ASK__INIT;
-        ask.dest = (char *)(uintptr_t) "sim";
-        ask.turn = work->serial;
-        sim_leaf_say(sim, agent, leaf, MSG_TURN_ASK, &ask.base);
+        sim_leaf_sealed(sim, agent, leaf, work);
     }
 }
 
@@ -447,7 +467,7 @@ work_on_task(struct sim *sim, uint64_t a, uint64_t b, void *own)
     (void)own;
     struct sim_agent *agent = sim_agent_alive(sim, a);
     struct sim_leaf *leaf = NULL;
-    struct sim_work *work = find_work(agent, b, &leaf);
+    struct sim_work *work = sim_leaf_find_work(agent, b, &leaf);
     if (work != NULL && !leaf->stuck && !work->waits_for_ack &&
         !sim_agent_is_paused(sim, agent, work_on_task, a, b)) {
         work->waits_for_ack = true;
@@ -493,13 +513,18 @@ on_ack(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
 
 /* ---- orders */
 static void
-on_cancel(struct sim_leaf *leaf, const Penstock__LeafCancel *cancel)
+on_cancel(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
+          const Penstock__LeafCancel *cancel)
 {
     PS_LIST_FOR (at, &leaf->work) {
         struct sim_work *work = work_at(at);
         if (work->grant != NULL && work->grant->grant->epoch == cancel->epoch &&
             memcmp(batch_of(work)->batch_id.data, cancel->batch_id.data, PS_ID_BYTES) == 0) {
             work->cancelled = true; /* looked at when it is sealed and when its turn comes */
+            if (work->parked) {
+                say_failed(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL,
+                           "cancelled");
+            }
         }
     }
 }
@@ -546,9 +571,12 @@ on_mail(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, struct 
     } else if (mail->type == MSG_TURN_GRANT) {
         on_turn(sim, agent, leaf, (const Penstock__TurnGrant *)(void *)mail->message);
     } else if (mail->type == MSG_LEAF_CANCEL) {
-        on_cancel(leaf, (const Penstock__LeafCancel *)(void *)mail->message);
+        on_cancel(sim, agent, leaf, (const Penstock__LeafCancel *)(void *)mail->message);
     } else if (mail->type == MSG_LEAF_CANCEL_TASK) {
         on_cancel_task(sim, agent, leaf, (const Penstock__LeafCancelTask *)(void *)mail->message);
+    } else if (mail->type == MSG_LEAF_PROOF) {
+        sim_cut_proof(sim, agent, leaf,
+                      ((const Penstock__LeafProof *)(void *)mail->message)->proof);
     } else if (mail->type == MSG_LEAF_DRAIN) {
         leaf->draining = true;
         end_when_drained(sim, sim_agent_who(agent), which(leaf), NULL);
@@ -587,6 +615,23 @@ sim_leaf_send(struct sim *sim, struct sim_agent *agent, uint32_t number, enum ms
 }
 
 /* ---- life */
+void
+sim_leaf_progress(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf)
+{
+    Penstock__LeafStatus status = PENSTOCK__LEAF_STATUS__INIT;
+    Penstock__LeafProgress progress = PENSTOCK__LEAF_PROGRESS__INIT;
+    Penstock__Held held[CONTROL_LEAF_BATCHES];
+    Penstock__Held *held_at[CONTROL_LEAF_BATCHES];
+    status.leaf = leaf->number;
+    progress.status = &status;
+    progress.n_held = sim_cut_held(leaf, held, CONTROL_LEAF_BATCHES);
+    progress.held = held_at;
+    for (size_t i = 0; i < progress.n_held; i++) {
+        held_at[i] = &held[i];
+    }
+    sim_leaf_say(sim, agent, leaf, MSG_LEAF_PROGRESS, &progress.base);
+}
+
 static void
 beat(struct sim *sim, uint64_t a, uint64_t b, void *own)
 {
@@ -596,11 +641,7 @@ beat(struct sim *sim, uint64_t a, uint64_t b, void *own)
     if (leaf == NULL || leaf->stuck || sim_agent_is_paused(sim, agent, beat, a, b)) {
         return;
     }
-    Penstock__LeafStatus status = PENSTOCK__LEAF_STATUS__INIT;
-    Penstock__LeafProgress progress = PENSTOCK__LEAF_PROGRESS__INIT;
-    status.leaf = leaf->number;
-    progress.status = &status;
-    sim_leaf_say(sim, agent, leaf, MSG_LEAF_PROGRESS, &progress.base);
+    sim_leaf_progress(sim, agent, leaf);
     sim_at(sim, BEAT_MS, beat, a, b, NULL);
 }
 

@@ -14,6 +14,13 @@ struct sim_work { /* a batch or a task */
     bool cancelled;
     bool committing;
     uint64_t fault_bp;
+    /* A range that begins at a cut: sim_cut.h. */
+    uint64_t start;
+    uint64_t end;
+    uint64_t proof; /* the coordinator's; 0: none */
+    bool decoded;
+    bool proven;
+    bool parked;
     uint32_t page; /* task: which object or chunk comes next */
     bool last;
     bool waits_for_ack;

@@ -42,6 +42,12 @@ plan_of(uint64_t seed)
                             .state_deleted = ps_rand_below(&rand, 5) == 0,
                             .max_retries = 1000,
                             .on_failure = "skip"};
+    if (seed % 3 == 0) { /* a few large objects */
+        plan.splits = true;
+        plan.state_deleted = ps_rand_below(&rand, 3) == 0;
+        plan.objects = 1 + (uint32_t)ps_rand_below(&rand, 4);
+        plan.most_bytes = 1000 + ps_rand_below(&rand, 60000);
+    }
     if (plan.bad_objects) { /* what is quarantined at the end is so for one reason */
         plan.leaf_deaths = plan.pauses = false;
     }
