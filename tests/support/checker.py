@@ -92,6 +92,35 @@ class Expected:
             self.rows[digest(cells)] += 1
 
 
+def ledger_problems(database):
+    """What is wrong with the ledger of a load that has ended: the ranges of each object must follow
+    each other without a gap, from its first byte to its end. A range in which no record begins is
+    [cut, cut) and says nothing."""
+    found = []
+    connection = sqlite3.connect(f'file:{database}?mode=ro', uri=True, timeout=5)
+    try:
+        rows = connection.execute(
+            'SELECT pipeline_uuid, generation, bp_hash, key, from_offset, end_offset, eof '
+            'FROM _penstock_ledger_range ORDER BY 1, 2, 3, 5').fetchall()
+    except sqlite3.OperationalError as error:
+        return [] if 'no such table' in str(error) else [f'the ledger cannot be read: {error}']
+    finally:
+        connection.close()
+    at = {}
+    for uuid, generation, bp_hash, key, begin, end, eof in rows:
+        name = (uuid, generation, bp_hash)
+        before, _, _ = at.get(name, (0, False, key))
+        if begin == end and begin > 0:
+            continue
+        if begin != before:
+            found.append(f'ledger: {key!r} has a range from {begin}, the one before it ends at '
+                         f'{before}')
+        at[name] = (end, bool(eof), key)
+    found += [f'ledger: {key!r} ends at {end}, which is not its end'
+              for end, eof, key in at.values() if not eof]
+    return found
+
+
 class Unreadable(Exception):
     """The file cannot be read at this moment (locked, or a hot journal waits for its writer)."""
 
@@ -183,6 +212,8 @@ class Checker:
         lost = self.expected.rows - self.seen
         if lost:
             self.problem(f'{sum(lost.values())} of {self.expected.total} rows are lost')
+        for problem in ledger_problems(self.database):
+            self.problem(problem)
         have = rejects[0] if rejects else (0, 0)
         if have != (self.expected.rejects, self.expected.rejects):
             self.problem(f'{have[0]} rejects ({have[1]} distinct), expected '
