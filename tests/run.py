@@ -57,6 +57,9 @@ def families(f):
         'cli': ('the command line as people use it', [scenario.format('cli.py', '')]),
         'same_rows': ('leaves and batch sizes give the same rows', [
             scenario.format('same_rows.py', '')]),
+        'split': ('one large object in ranges over several leaves', [
+            scenario.format('split.py', f'--large-mib {f["split_large_mib"]}'),
+            scenario.format('kill.py', f'--large --rounds {f["kill_rounds_split"]}')]),
         'state_deleted': ('a deleted state folder loads nothing twice', [
             scenario.format('state_deleted.py', '')]),
         'failpoints': ('each crash point is hit, as a crash, an error and a delay', [

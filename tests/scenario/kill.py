@@ -6,6 +6,7 @@ destination follows the table: no row twice and none that the source does not ha
 none lost at the end.
 
 usage: kill.py [--build build/dev] [--rounds 60] [--seed N]
+       kill.py --large [--rounds 60]      one large object in ranges on 4 leaves, instead of 40
        kill.py --mutants [--rounds 60]    the harness itself: three broken builds must be caught
 
 A round is one kill while at least one batch is open; load goes on between. A load that ends is
@@ -45,7 +46,8 @@ class Harness:
         self.args = args
         self.rng = random.Random(args.seed)
         self.source = os.path.join(folder, 'source')
-        rejects = data.make(self.source, args.seed)
+        make = data.make_large if args.large else data.make
+        rejects = make(self.source, args.seed)
         self.expected = Expected(self.source, data.COLUMNS)
         if self.expected.rejects != rejects:
             raise RuntimeError('the checker and the maker of the data do not agree on rejects')
@@ -287,6 +289,7 @@ def main():
     parser.add_argument('--build', default='build/dev')
     parser.add_argument('--rounds', type=int, default=60)
     parser.add_argument('--seed', type=int, default=int.from_bytes(os.urandom(3), 'big'))
+    parser.add_argument('--large', action='store_true', help='one large object, in ranges')
     parser.add_argument('--mutants', action='store_true')
     parser.add_argument('--verbose', action='store_true', help='show the logs of what failed')
     args = parser.parse_args()

@@ -119,6 +119,22 @@ def make(folder, seed, scale=1.0):
     return maker.rejects
 
 
+def make_large(folder, seed, rows=40000):
+    """One large object for many leaves: every fifth record has a field of many lines that look like
+    records, every 500th is longer than a batch. Returns the number of rejects: none."""
+    maker = Maker(folder, seed)
+    out = [text(maker.rng, 0, 0)]
+    for number in range(1, rows + 1):
+        line = row(maker.rng, number)
+        if number % 5 == 0:
+            lines = 1500 if number % 500 == 0 else maker.rng.randrange(3, 40)
+            note = ''.join(f'{maker.rng.randrange(10**6)},1,2.5,""x"",y,z\n' for _ in range(lines))
+            line = f'{number},,,"{note}",A1,n\n'
+        out.append(line)
+    maker.write('large.csv', ''.join(out).encode())
+    return 0
+
+
 def spec(name, folder, database, batch_bytes='64KiB', table='t', **limits):
     """The pipeline for make()'s objects, as the API takes it."""
     return {
