@@ -13,8 +13,7 @@ cat_object_fill(sqlite3_stmt *stmt, struct cat_object *out)
     out->generation = (uint64_t)sql_column_int(stmt, c++);
     out->key = sql_column_span(stmt, c++);
     out->version = sql_column_span(stmt, c++);
-    bool is_id = sql_column_id(stmt, c++, &out->hash.id);
-    (void)is_id; /* a damaged one stays zero and matches nothing */
+    out->hash = ps_bp_hash(out->key, out->version);
     out->size_bytes = (uint64_t)sql_column_int(stmt, c++);
     out->compressed = sql_column_int(stmt, c++) != 0;
     out->weak = sql_column_int(stmt, c++) != 0;
@@ -65,35 +64,35 @@ cat_object_get(struct catalog *catalog, uint64_t pipeline_id, uint64_t id, cat_o
     return status == PS_OK ? cat_object_each(stmt, each, ctx, err) : status;
 }
 
-/* All of the table in its order; an update leaves some out. */
-#define OBJECT_VALUES(row)                                                                         \
-    sql_u64((row)->pipeline_id), sql_u64((row)->id), sql_u64((row)->generation),                   \
-        sql_blob((row)->key), sql_blob((row)->version), sql_id(&(row)->hash.id),                   \
-        sql_u64((row)->size_bytes), sql_int((row)->compressed), sql_int((row)->weak),              \
-        sql_int((row)->mtime_ms), sql_text((row)->state), sql_u64((row)->offset),                  \
-        sql_u64((row)->rest_bytes), sql_blob((row)->resume),                                       \
-        (row)->has_batch ? sql_id(&(row)->batch.id) : sql_null(), sql_text((row)->reason),         \
-        sql_u64((row)->records), sql_u64((row)->spent_ms), sql_u64((row)->cut_offset)
+/* What changes while it is loaded. */
+#define OBJECT_PROGRESS(row)                                                                       \
+    sql_text((row)->state), sql_u64((row)->offset), sql_u64((row)->rest_bytes),                    \
+        sql_blob((row)->resume), (row)->has_batch ? sql_id(&(row)->batch.id) : sql_null(),         \
+        sql_text((row)->reason), sql_u64((row)->records), sql_u64((row)->spent_ms),                \
+        sql_u64((row)->cut_offset)
 
 enum ps_status
 cat_object_insert(struct catalog *catalog, const struct cat_object *row, struct ps_error *err)
 {
-    return CATALOG_RUN(catalog, QUERY_OBJECT_INSERT, err, OBJECT_VALUES(row));
+    return CATALOG_RUN(catalog, QUERY_OBJECT_INSERT, err, sql_u64(row->pipeline_id),
+                       sql_u64(row->id), sql_u64(row->generation), sql_blob(row->key),
+                       sql_blob(row->version), sql_u64(row->size_bytes), sql_int(row->compressed),
+                       sql_int(row->weak), sql_int(row->mtime_ms), OBJECT_PROGRESS(row));
 }
 
 enum ps_status
 cat_object_save(struct catalog *catalog, const struct cat_object *row, struct ps_error *err)
 {
-    return CATALOG_RUN(catalog, QUERY_OBJECT_SAVE, err, OBJECT_VALUES(row));
+    return CATALOG_RUN(catalog, QUERY_OBJECT_SAVE, err, sql_u64(row->pipeline_id), sql_u64(row->id),
+                       OBJECT_PROGRESS(row));
 }
 
 enum ps_status
 cat_object_set_version(struct catalog *catalog, const struct cat_object *row, struct ps_error *err)
 {
     return CATALOG_RUN(catalog, QUERY_OBJECT_SET_VERSION, err, sql_u64(row->pipeline_id),
-                       sql_u64(row->id), sql_blob(row->version), sql_id(&row->hash.id),
-                       sql_u64(row->size_bytes), sql_int(row->compressed), sql_int(row->weak),
-                       sql_int(row->mtime_ms));
+                       sql_u64(row->id), sql_blob(row->version), sql_u64(row->size_bytes),
+                       sql_int(row->compressed), sql_int(row->weak), sql_int(row->mtime_ms));
 }
 
 enum ps_status

@@ -72,11 +72,11 @@ PS_MUSTCHECK enum ps_status cat_object_get(struct catalog *catalog, uint64_t pip
                                            struct ps_error *err);
 PS_MUSTCHECK enum ps_status cat_object_insert(struct catalog *catalog, const struct cat_object *row,
                                               struct ps_error *err);
-/* What changes while it is loaded: state, offset, rest, resume, batch, reason, records, spent. The
- * index of keys holds the version: it is written apart, and seldom. */
+/* What changes while it is loaded: state, offset, rest, resume, batch, reason, records, spent, cut.
+ */
 PS_MUSTCHECK enum ps_status cat_object_save(struct catalog *catalog, const struct cat_object *row,
                                             struct ps_error *err);
-/* version, hash, size, mtime and flags. */
+/* version, size, mtime and flags; hash follows from key and version. */
 PS_MUSTCHECK enum ps_status
 cat_object_set_version(struct catalog *catalog, const struct cat_object *row, struct ps_error *err);
 /* Pending ones, largest rest first; page's state and after_id are not used. */

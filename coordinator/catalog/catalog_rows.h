@@ -72,7 +72,7 @@ struct cat_object { /* one batch partition */
     uint64_t generation;
     struct ps_span key;
     struct ps_span version;
-    struct bp_hash hash;
+    struct bp_hash hash; /* of key and version: read, never written */
     uint64_t size_bytes; /* as stored */
     bool compressed;
     bool weak;
