@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -12,6 +13,8 @@
 
 #include "coordinator/coordinator.h"
 
+/* Below so many files it is said at start; the program itself takes about FILES_OWN. */
+enum { FILES_ENOUGH = 4096, FILES_OWN = 128 };
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_KILLED = 130 };
 
 static const char program[] = "penstock-coordinator";
@@ -37,13 +40,26 @@ open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
+/* Each connected agent takes a file descriptor; those that find none wait outside without a word,
+ * so that this is the place to say it. */
 static void
 raise_file_limit(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        log_warn("files.limit_unknown", "error=\"%s\"", strerror(errno));
+        return;
+    }
+    struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+    if (limit.rlim_cur < limit.rlim_max && setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+        limit = raised;
+    }
+    if (limit.rlim_cur < FILES_ENOUGH) {
+        unsigned long long files = limit.rlim_cur;
+        log_warn("files.limited",
+                 "limit=%llu: about %llu agents can be connected at once, more need a higher hard "
+                 "limit (ulimit -Hn, LimitNOFILE=)",
+                 files, files > FILES_OWN ? files - FILES_OWN : 0);
     }
 }
 

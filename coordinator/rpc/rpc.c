@@ -15,7 +15,7 @@
 #include "coordinator/rpc/rpc_url.h"
 
 enum {
-    LANES_MAX = 4096,
+    LANES_MAX = 65536,
     LANES_STEP = 32, /* opened at once */
     LANES_LOW = 8,   /* fewer free ones than this: open more */
     SEND_TIMEOUT_MS = 5000,

@@ -18,7 +18,7 @@ struct rpc;
 struct rpc_config {
     const char *const *urls; /* each as rpc_url_check allows */
     size_t url_count;
-    uint32_t lanes_max;       /* 0: 4096 */
+    uint32_t lanes_max;       /* 0: 65536 */
     uint32_t send_timeout_ms; /* 0: 5000 */
 };
 

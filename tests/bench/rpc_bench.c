@@ -21,7 +21,7 @@ enum {
     CLAIM = 16,
     CLAIMS_A_ROUND = 4,
     HELD_MOST = CLAIM * CLAIMS_A_ROUND,
-    DEPTH = 4, /* load: batches that are granted and not yet reported */
+    DEPTH = 2, /* load: batches that are granted and not yet reported */
     REPORTS = 4,
 };
 

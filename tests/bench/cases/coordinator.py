@@ -73,6 +73,16 @@ class Coordinator:
         self.call('PUT', '/v1/pipelines/p', SPEC)
         self.call('POST', '/v1/pipelines/p:start')
 
+    def wait_online(self, agents):
+        """How many agents are online, once so many are or after a while."""
+        def count():
+            return len(re.findall(r'"state":\s*"online"', self.call('GET', '/v1/agents')))
+        try:
+            wait_for('agents', 60, lambda: count() >= agents, 0.5)
+        except TimeoutError:
+            pass
+        return count()
+
     def cpu_s(self):
         with open(f'/proc/{self.daemon.pid}/stat', encoding='ascii') as stat:
             fields = stat.read().rsplit(') ', 1)[1].split()
@@ -167,3 +177,79 @@ def rpc(bench):
     print(f'rpc: a batch costs {single["server_us"]:.0f} us here and {single["client_us"]:.0f} us in '
           f'the clients (claimed by 16: {claim["server_us"]:.0f} us); {len(singles)} rounds; machine '
           f'busy before {before:.0%}, after {busy_share():.0%}')
+
+
+@case('idle')
+def idle(bench):
+    """5,000 idle agents' connections: the coordinator's memory and CPU."""
+    agents, seconds = (200, 1) if bench.args.no_gate else (5000, 10)
+    with Coordinator(bench, 'idle-state') as coordinator:
+        before = coordinator.rss_mib()
+        clients = subprocess.Popen([bench.tool('rpc_bench'), 'idle', coordinator.url, str(agents),
+                                    '600'], stdout=subprocess.PIPE, text=True)
+        try:
+            if clients.stdout.readline().strip() != 'ready':
+                raise SystemExit('the agents could not connect')
+            online = coordinator.wait_online(agents)
+            cpu = coordinator.cpu_s()
+            time.sleep(seconds)
+            cpu = (coordinator.cpu_s() - cpu) / seconds
+            rss = coordinator.rss_mib()
+        finally:
+            clients.kill()
+            clients.wait()
+            clients.stdout.close()
+    if online != agents:
+        raise SystemExit(f'{online} of {agents} agents are online')
+    bench.figure(f'memory more with {agents} agents', rss - before, 'MiB', most=60)
+    bench.figure('memory in all', rss, 'MiB')
+    bench.figure('each agent', (rss - before) * 1024 / agents, 'KiB')
+    bench.figure('CPU while they wait (a poll of 3 s each)', 100 * cpu, '% of one', most=30)
+
+
+def ready_ms(bench, state):
+    """From exec to the first 200 of /readyz, on a state that is there."""
+    began = time.monotonic()
+    with Coordinator(bench, state, fresh=False) as coordinator:
+        def is_ready():
+            try:
+                return coordinator.call('GET', '/readyz') is not None
+            except OSError:
+                return False
+        wait_for('/readyz', 60, is_ready, 0.001)
+        return (time.monotonic() - began) * 1000
+
+
+def at_size(bench, objects):
+    """Figures of one catalog, with restarts of the real coordinator on it."""
+    state = bench.path('catalog-state')
+    remove(state)
+    os.mkdir(state, 0o700)
+    found = client(bench, 'catalog_bench', os.path.join(state, 'catalog.db'), str(objects),
+                   str(20 if bench.args.no_gate else 300))
+    found['ready_ms'] = statistics.median(ready_ms(bench, 'catalog-state')
+                                          for _ in range(bench.args.rounds))
+    remove(state)
+    return found
+
+
+@case('catalog')
+def catalog(bench):
+    """Catalogs of 1 M and 10 M batch partitions: bytes a row, latencies, restart."""
+    sizes = (2000, 20000) if bench.args.no_gate else (1000000, 10000000)
+    before = busy_share()
+    small, large = (at_size(bench, objects) for objects in sizes)
+    for found in (small, large):
+        print(f'catalog: {found["objects"]:.0f} rows: {found["row_bytes"]:.0f} bytes each, discovered '
+              f'{found["discovered_s"]:.0f}/s; p50/p99 us: grant {found["grant_p50_us"]:.0f}/'
+              f'{found["grant_p99_us"]:.0f}, 16 {found["grant16_p50_us"]:.0f}/'
+              f'{found["grant16_p99_us"]:.0f}, settle {found["done_p50_us"]:.0f}/'
+              f'{found["done_p99_us"]:.0f}, page of 100 {found["page_p50_us"]:.0f}/'
+              f'{found["page_p99_us"]:.0f}; CPU a batch {found["batch_cpu_us"]:.0f} us; ready in '
+              f'{found["ready_ms"]:.0f} ms')
+    bench.figure('bytes a row', large['row_bytes'], 'bytes', most=250)
+    bench.figure('discovery', large['discovered_s'], 'objects/s', least=100000)
+    for name in ('grant_p50_us', 'grant16_p50_us', 'page_p50_us', 'batch_cpu_us', 'ready_ms'):
+        bench.figure(f'{name}, large to small', large[name] / small[name], 'x', most=2)
+    bench.figure('restart to ready', large['ready_ms'], 'ms', most=2000)
+    print(f'catalog: machine busy before {before:.0%}, after {busy_share():.0%}')
