@@ -139,8 +139,6 @@ PS_MUSTCHECK enum ps_status json_token_read(struct decoder *decoder, struct ps_s
                                             uint64_t offset, struct ps_error *err);
 
 /* ---- dec_json.c */
-/* Tests only: json_walk_any or json_walk_v3. */
-void json_walker_force(struct decoder *decoder, json_walk_fn walker);
 extern const struct decode_ops dec_json_ops;
 extern const struct decode_ops dec_ndjson_ops;
 

@@ -12,16 +12,6 @@ skip_begin(struct decoder *decoder, enum json_phase phase)
     decoder->skip = (struct json_skip){0};
 }
 
-static void
-blanks_pass(struct json_run *run)
-{
-    const uint8_t *p = run->at;
-    while (p < run->end && (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n')) {
-        p++;
-    }
-    json_run_advance(run, p);
-}
-
 /* Nobody can say what the bytes from `from` on mean: they are one reject, for decoder->reason. */
 static enum ps_status
 rest_begin(struct json_run *run, const uint8_t *from)
@@ -270,6 +260,21 @@ way_advance(struct json_run *run, const uint8_t *to)
 }
 
 static enum ps_status
+blanks_pass(struct json_run *run)
+{
+    enum json_phase phase = run->decoder->phase;
+    const uint8_t *p = run->at;
+    while (p < run->end && (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n')) {
+        p++;
+    }
+    if (phase == JSON_SEEK || phase == JSON_MEMBER || phase == JSON_COMMA) {
+        return way_advance(run, p);
+    }
+    json_run_advance(run, p);
+    return PS_OK;
+}
+
+static enum ps_status
 document_end(struct json_run *run, const uint8_t *end)
 {
     struct decoder *decoder = run->decoder;
@@ -485,9 +490,9 @@ json_doc_step(struct json_run *run)
         return pass_step(run);
     }
     if (!decoder->is_skipping) {
-        blanks_pass(run);
-        if (run->at == run->end) {
-            return PS_OK;
+        enum ps_status status = blanks_pass(run);
+        if (status != PS_OK || run->at == run->end) {
+            return status;
         }
     }
     switch (decoder->phase) {

@@ -51,4 +51,7 @@ bool json_walk_scratch(struct json_walk *walk, size_t bytes);
 void json_walk_clear(struct json_walk *walk);
 void json_walk_fini(struct json_walk *walk);
 
+/* Tests only: a decoder of ndjson or json takes this walker. */
+void json_walker_force(struct decoder *decoder, json_walk_fn walker);
+
 #endif
