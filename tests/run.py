@@ -52,8 +52,9 @@ def families(f):
         'tsan': ('real threads under tsan', [
             build('tsan'), 'python3 tests/race/run_race.py --build build/tsan']),
         'model': ('the SPIN models and their mutants', ['python3 tests/model/run_models.py']),
-        'differential': ('CSV against Python', [scenario.format(
-            'csv_differential.py', f'--files {f["differential_files"]}')]),
+        'differential': ('CSV and JSON against Python', [
+            scenario.format(f'{kind}_differential.py', f'--files {f["differential_files"]}')
+            for kind in ('csv', 'json')]),
         'cli': ('the command line as people use it', [scenario.format('cli.py', '')]),
         'same_rows': ('leaves and batch sizes give the same rows', [
             scenario.format('same_rows.py', '')]),

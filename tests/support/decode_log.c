@@ -10,6 +10,7 @@ struct log {
     const uint8_t *bytes;
     size_t len;
     bool resumed; /* the header was told before */
+    bool no_lines;
 };
 
 static void
@@ -61,14 +62,18 @@ on_record(void *ctx, const struct record *record, struct ps_error *err)
     (void)err;
     raw_check(log, record->offset, record->length, record->raw);
     ps_buf_xprintf(log->out, "R %" PRIu64 " %" PRIu64 " %" PRIu64, record->offset, record->length,
-                   record->line);
+                   log->no_lines ? 0 : record->line);
     for (uint32_t i = 0; i < record->count; i++) {
         const struct field *field = &record->fields[i];
         if (csv_text_check(field->ptr, field->len) != field->len || field->escaped) {
             fprintf(stderr, "a field is no text\n");
             abort();
         }
-        ps_buf_xprintf(log->out, "|%s", field->ptr == NULL ? "-" : field->quoted ? "q" : "u");
+        ps_buf_xprintf(log->out, "|%s",
+                       field->ptr == NULL           ? "-"
+                       : field->kind == FIELD_OTHER ? "o"
+                       : field->quoted              ? "q"
+                                                    : "u");
         text_add(log->out, field->ptr, field->len);
     }
     ps_buf_xprintf(log->out, "\n");
@@ -82,9 +87,27 @@ on_reject(void *ctx, const struct decode_reject *reject, struct ps_error *err)
     (void)err;
     raw_check(log, reject->offset, reject->length, reject->raw);
     ps_buf_xprintf(log->out, "X %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %s %s\n", reject->offset,
-                   reject->length, reject->line, reject->code,
-                   reject->column == NULL ? "-" : reject->column, reject->reason);
+                   reject->length, log->no_lines ? 0 : reject->line, reject->code,
+                   reject->column == NULL ? "-" : reject->column,
+                   log->no_lines ? "" : reject->reason);
     return PS_OK;
+}
+
+static enum ps_status
+life_open(const struct decode_log_run *run, struct ps_span token, uint64_t start,
+          const struct decode_ops **out_ops, struct decoder **out, struct ps_error *err)
+{
+    *out_ops =
+        run->spec == NULL ? &dec_csv_ops : decode_find(spec_str(run->spec, "format.type"), err);
+    enum ps_status status = run->spec == NULL ? csv_open(&run->dialect, token, start, out, err)
+                                              : (*out_ops)->open(run->spec, token, start, out, err);
+    if (status == PS_OK && run->spec == NULL && run->kernel != KERNEL_BEST) {
+        csv_kernel_force(*out, run->kernel == KERNEL_SCALAR ? csv_index_scalar : NULL);
+    }
+    if (status == PS_OK && run->spec != NULL && run->walker != NULL) {
+        json_walker_force(*out, run->walker);
+    }
+    return status;
 }
 
 /* One decoder's life, from start until it stops or the bytes end; returns where. */
@@ -94,13 +117,18 @@ one_life(const struct decode_log_run *run, struct log *log, struct ps_buf *token
 {
     const struct decode_sink sink = {
         .ctx = log, .header = on_header, .record = on_record, .reject = on_reject};
+    const struct decode_ops *ops = NULL;
     struct decoder *decoder = NULL;
     struct ps_error err = {0};
-    enum ps_status status = csv_open(&run->dialect, ps_buf_span(token), start, &decoder, &err);
-    if (status == PS_OK && run->kernel != KERNEL_BEST) {
-        csv_kernel_force(decoder, run->kernel == KERNEL_SCALAR ? csv_index_scalar : NULL);
+    bool jumps = run->jump != 0 && start != 0;
+    enum ps_status status =
+        life_open(run, ps_buf_span(token), jumps ? 0 : start, &ops, &decoder, &err);
+    if (status == PS_OK && jumps) {
+        ops->jump(decoder, run->jump);
+        start = run->jump - 1;
     }
     uint64_t stop_at = run->stop_step == 0 ? UINT64_MAX : start + run->stop_step;
+    stop_at = run->jump != 0 && !jumps ? run->jump : stop_at;
     size_t at = (size_t)start;
     size_t shown = run->first == 0 ? log->len : at + run->first;
     bool stopped = false;
@@ -112,10 +140,10 @@ one_life(const struct decode_log_run *run, struct log *log, struct ps_buf *token
         memcpy(window, log->bytes + at, shown - at);
         size_t consumed = 0;
         status =
-            csv_run(decoder, window, shown - at, final, stop_at, &sink, &consumed, &stopped, &err);
+            ops->run(decoder, window, shown - at, final, stop_at, &sink, &consumed, &stopped, &err);
         at += consumed;
         free(window);
-        if (at != (size_t)dec_csv_ops.offset(decoder)) {
+        if (at != (size_t)ops->offset(decoder)) {
             abort();
         }
         shown += run->step == 0 ? log->len : run->step;
@@ -125,18 +153,18 @@ one_life(const struct decode_log_run *run, struct log *log, struct ps_buf *token
     } else if (!stopped && at != log->len) {
         ps_buf_xprintf(log->out, "E left over at %zu of %zu\n", at, log->len);
     }
-    if (stopped && dec_csv_ops.token(decoder, token, &err) != PS_OK) {
+    if (stopped && run->jump == 0 && ops->token(decoder, token, &err) != PS_OK) {
         abort();
     }
     *out_done = status != PS_OK || !stopped;
-    csv_close(decoder);
+    ops->close(decoder);
     return at;
 }
 
 void
 decode_log(const struct decode_log_run *run, const uint8_t *bytes, size_t len, struct ps_buf *out)
 {
-    struct log log = {.out = out, .bytes = bytes, .len = len};
+    struct log log = {.out = out, .bytes = bytes, .len = len, .no_lines = run->jump != 0};
     struct ps_buf token = PS_BUF_INIT;
     bool done = false;
     uint64_t at = 0;
