@@ -240,7 +240,11 @@ plain_line(struct manifest *manifest, char *line)
     uint8_t digest[32];
     char *words[3] = {NULL};
     size_t count = 0;
-    for (char *at = line + strspn(line, " \t"); *at != '\0'; at += strspn(at, " \t")) {
+    line += strspn(line, " \t");
+    if (line[0] == '#') {
+        return PS_OK;
+    }
+    for (char *at = line; *at != '\0'; at += strspn(at, " \t")) {
         if (count == 3) {
             return fail_entry(manifest, "expected URL [SIZE] [SHA256]");
         }
@@ -250,7 +254,7 @@ plain_line(struct manifest *manifest, char *line)
             *at++ = '\0';
         }
     }
-    if (count == 0 || words[0][0] == '#') {
+    if (count == 0) {
         return PS_OK;
     }
     if (count == 2 && read_sha256(words[0], digest)) { /* sha256sum's own form */
