@@ -108,6 +108,55 @@ check_url(struct spec_checking *checking, const char *section, const char *path)
 }
 
 static bool
+is_secret_name(const char *name, size_t len)
+{
+    static const char *const words[] = {"authorization", "cookie",   "token",
+                                        "secret",        "password", "key"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        size_t word = strlen(words[i]);
+        for (size_t at = 0; at + word <= len; at++) {
+            if (strncasecmp(name + at, words[i], word) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* What only web servers have. */
+static void
+check_web(struct spec_checking *checking)
+{
+    static const char hint[] =
+        "holds a secret in plain text; write ${env:NAME} or ${file:/path} in its place, which the "
+        "agent resolves";
+    char scheme[32];
+    const struct spec_value *headers = spec_value_of(checking->spec, "source.headers");
+    const struct spec_value *urls = spec_value_of(checking->spec, "source.urls");
+    const struct spec_value *key = spec_value_of(checking->spec, "source.client_key");
+    for (size_t i = 0; i < headers->item_count; i++) {
+        const char *colon = strchr(headers->items[i], ':');
+        if (colon == NULL || colon == headers->items[i]) {
+            spec_error_add(checking, "source.headers", "expected \"Name: value\"");
+        } else if (is_secret_name(headers->items[i], (size_t)(colon - headers->items[i])) &&
+                   strstr(colon, "${") == NULL) {
+            spec_error_add(checking, "source.headers", "%s", hint);
+        }
+    }
+    for (size_t i = 0; i < urls->item_count; i++) {
+        const char *have = spec_scheme(urls->items[i], scheme);
+        if (strcmp(have, "http") != 0 && strcmp(have, "https") != 0) {
+            spec_error_add(checking, "source.urls", "expected https://HOST/… or http://HOST/…");
+        } else if (has_secret(urls->items[i])) {
+            spec_error_add(checking, "source.urls", "%s", hint);
+        }
+    }
+    if (key->text != NULL && strncmp(key->text, "${", 2) != 0) {
+        spec_error_add(checking, "source.client_key", "%s", hint);
+    }
+}
+
+static bool
 has_column(const struct spec *spec, const char *name)
 {
     for (size_t i = 0; i < spec->column_count; i++) {
@@ -244,6 +293,7 @@ spec_rules(struct spec_checking *checking)
     check_name(checking);
     check_url(checking, "source", "source.url");
     check_url(checking, "destination", "destination.url");
+    check_web(checking);
     check_table(checking);
     check_conflict(checking);
     check_format(checking);

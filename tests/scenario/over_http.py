@@ -348,6 +348,10 @@ def secrets(bench, origin, checks):
             'X-Token' in headers for _, _, headers in other.log))
     checks.refused('not set', bench.load(f'{origin.url}/one.csv', sets=[
         'source.headers=X-Token: ${env:NO_SUCH_TOKEN}', *FAST]), 'secret_missing')
+    for plain in ('source.headers=Authorization: Bearer abc', 'source.client_key=abc',
+                  'source.urls=https://me:abc@host/x'):
+        done = bench.load(f'{origin.url}/one.csv', sets=[plain])
+        checks.equal(f'{plain}: exit status', done[0], 5)
     found = subprocess.run(['grep', '-rlE', 'pa55|tok3n', bench.folder], stdout=subprocess.PIPE,
                            text=True, check=False).stdout.split()
     checks.equal('files with a secret in them', found, [])
