@@ -79,6 +79,9 @@ def families(f):
                             f'--down-seconds {f["coordinator_down_seconds"]}')]),
         'kill': ('kill -9 at random moments', [
             scenario.format('kill.py', f'--rounds {f["kill_rounds_sqlite"]}')]),
+        'http': ('loads over HTTP: the same rows whatever the server does; kill -9', [
+            scenario.format('over_http.py', ''),
+            scenario.format('kill.py', f'--http --rounds {f["http_kill_rounds"]}')]),
         'kill_asan': ('the same under asan', [
             f'python3 tests/scenario/kill.py --build build/asan --rounds {f["asan_kill_rounds"]}']),
         'mutants': ('broken builds are caught', [

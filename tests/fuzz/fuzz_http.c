@@ -12,6 +12,8 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 static void
 check_url(const char *url)
 {

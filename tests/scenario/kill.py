@@ -5,7 +5,7 @@
 destination follows the table: no row twice and none that the source does not have at any instant,
 none lost at the end.
 
-usage: kill.py [--build build/dev] [--rounds 60] [--seed N]
+usage: kill.py [--build build/dev] [--rounds 60] [--seed N] [--http]
        kill.py --large [--rounds 60]      one large object in ranges on 4 leaves, instead of 40
        kill.py --mutants [--rounds 60]    the harness itself: three broken builds must be caught
 
@@ -27,6 +27,7 @@ from collections import Counter
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
 import data  # noqa: E402
+import origin  # noqa: E402
 from checker import Checker, Expected  # noqa: E402
 from cluster import PHASES, ROOT, Cluster, Report, leaf_number, leaf_phases, wait_for  # noqa: E402
 
@@ -52,6 +53,8 @@ class Harness:
         if self.expected.rejects != rejects:
             raise RuntimeError('the checker and the maker of the data do not agree on rejects')
         self.folder = folder
+        self.origin = origin.Origin(self.source) if args.http else None
+        self.agent_options = ('--allow-network', 'loopback') if args.http else ()
         self.hits = Counter()
         self.victims = Counter()
         self.rounds = 0
@@ -125,7 +128,7 @@ class Harness:
         if victim in ('coordinator', 'all'):
             cluster.start_coordinator()
         if victim in ('agent', 'all'):
-            cluster.start_agent(failpoints=DELAYS, wait=False)
+            cluster.start_agent(failpoints=DELAYS, wait=False, extra=self.agent_options)
         return True
 
     # ---- the fence
@@ -177,8 +180,11 @@ class Harness:
             database = cluster.path('out.db')
             checker = Checker(self.expected, database)
             cluster.start_coordinator()
-            cluster.start_agent(failpoints=DELAYS)
-            cluster.apply(data.spec('kill', self.source, database, '32KiB'))
+            cluster.start_agent(failpoints=DELAYS, extra=self.agent_options)
+            spec = data.spec('kill', self.source, database, '32KiB')
+            if self.origin is not None:
+                spec['source'] = {'url': f'{self.origin.url}/**/*'}
+            cluster.apply(spec)
             cluster.start('kill')
             first_round = self.rounds
             began = time.monotonic()
@@ -290,6 +296,7 @@ def main():
     parser.add_argument('--rounds', type=int, default=60)
     parser.add_argument('--seed', type=int, default=int.from_bytes(os.urandom(3), 'big'))
     parser.add_argument('--large', action='store_true', help='one large object, in ranges')
+    parser.add_argument('--http', action='store_true', help='the same objects from a web server')
     parser.add_argument('--mutants', action='store_true')
     parser.add_argument('--verbose', action='store_true', help='show the logs of what failed')
     args = parser.parse_args()
