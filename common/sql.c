@@ -78,6 +78,12 @@ sql_fail(struct ps_error *err, sqlite3 *db, int rc, const char *fmt, ...)
                         own ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
 }
 
+void
+sql_setup(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* refused where it is too late */
+}
+
 enum ps_status
 sql_open(const char *path, int flags, sqlite3 **out, struct ps_error *err)
 {
@@ -149,7 +155,7 @@ static enum ps_status
 bind_all(sqlite3_stmt *stmt, const struct sql_value *values, size_t count,
          sqlite3_destructor_type life, struct ps_error *err)
 {
-    sql_reset(stmt);
+    sqlite3_reset(stmt);
     for (size_t i = 0; i < count; i++) {
         int rc = bind_one(stmt, (int)i + 1, &values[i], life);
         if (rc != SQLITE_OK) {

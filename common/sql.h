@@ -18,6 +18,10 @@
 #include "common/ids.h"
 #include "common/span.h"
 
+/* Once, before anything else of SQLite: no statistics of its memory, whose lock every allocation
+ * would take. */
+void sql_setup(void);
+
 /* flags as of sqlite3_open_v2 (SQLITE_OPEN_NOMUTEX is added); extended result codes on; no busy
  * handler. The file's folder is not made. */
 PS_MUSTCHECK enum ps_status sql_open(const char *path, int flags, sqlite3 **out,

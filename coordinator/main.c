@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/sql.h"
 #include "coordinator/coordinator.h"
 
 /* Below so many files it is said at start; the program itself takes about FILES_OWN. */
@@ -197,6 +198,7 @@ main(int argc, char **argv)
         log_setup(program, options.log_level, options.log_format);
         umask(S_IRWXG | S_IRWXO);
         raise_file_limit();
+        sql_setup();
         int signal_fd = open_signals();
         if (signal_fd < 0 || (options.die_with_parent && !die_with_parent(parent))) {
             code = EXIT_FAILED;

@@ -169,7 +169,8 @@ struct eng_pipeline {
     size_t hot_count;
 };
 
-struct eng_wait; /* a command that waits: eng_wait.c */
+struct eng_window; /* eng_store.h */
+struct eng_wait;   /* a command that waits: eng_wait.c */
 
 struct eng_task {
     struct ps_list link;
@@ -225,9 +226,10 @@ struct engine {
     struct ps_list pipelines;
     struct ps_list tasks;
     struct ps_list waits;
-    struct ps_list replies; /* to agents: struct eng_reply */
-    struct ps_list answers; /* to people: struct eng_answer */
-    struct ps_map *batches; /* by id: open and quarantined ones */
+    struct ps_list replies;    /* to agents: struct eng_reply */
+    struct ps_list answers;    /* to people: struct eng_answer */
+    struct eng_window *window; /* while a round of grants lasts */
+    struct ps_map *batches;    /* by id: open and quarantined ones */
     bool said_behind;
     struct cat_stamp behind; /* the highest that an agent had seen and we had not; 0: none */
 };

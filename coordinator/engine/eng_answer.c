@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Building the answer to a Sync. */
 #include "common/alloc.h"
+#include "coordinator/engine/eng_cut.h"
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_out.h"
@@ -87,29 +88,34 @@ add_spec(struct engine *engine, struct eng_agent *agent, struct eng_pipeline *p,
 
 /* ---- grants */
 static Penstock__Range *
-new_range(struct engine *engine, struct eng_pipeline *p, const struct cat_range *range)
+new_range(struct engine *engine, struct eng_pipeline *p, const struct eng_batch *b, uint32_t i)
 {
-    struct eng_object object;
+    const struct cat_range *range = &b->ranges[i];
+    const struct eng_object *object = eng_cut_latest(engine, p, i, range->bp_id);
+    struct eng_object read;
     Penstock__Range *out = ENG_NEW(Penstock__Range, PENSTOCK__RANGE__INIT);
     out->bp_id = range->bp_id;
     out->from = range->from;
     out->target_bytes = range->target_bytes;
-    if (!eng_store_get_object(engine, p, range->bp_id, &object)) {
+    if (object == NULL && !eng_store_get_object(engine, p, range->bp_id, &read)) {
         return out;
     }
-    out->key = eng_out_bytes(object.row.key);
-    out->version = eng_out_bytes(object.row.version);
-    out->bp_hash = eng_out_id(&object.row.hash.id);
-    out->has_resume = object.row.resume.len > 0;
-    out->resume = eng_out_bytes(object.row.resume);
+    const struct cat_object *row = object == NULL ? &read.row : &object->row;
+    out->key = eng_out_bytes(row->key);
+    out->version = eng_out_bytes(row->version);
+    out->bp_hash = eng_out_id(&row->hash.id);
+    out->has_resume = row->resume.len > 0;
+    out->resume = eng_out_bytes(row->resume);
     out->has_size_bytes = true;
-    out->size_bytes = object.row.size_bytes;
+    out->size_bytes = row->size_bytes;
     if (range->part) {
         out->has_cut = out->cut = true;
         out->has_anchor = true;
-        out->anchor = object.row.offset;
+        out->anchor = row->offset;
     }
-    eng_store_end_object(&object);
+    if (object == NULL) {
+        eng_store_end_object(&read);
+    }
     return out;
 }
 
@@ -125,7 +131,7 @@ eng_sync_add_grant(struct engine *engine, struct eng_agent *agent, struct eng_ba
     batch->generation = b->row.generation;
     batch->spec_rev = b->row.spec_rev;
     for (uint32_t i = 0; i < b->row.ranges; i++) {
-        Penstock__Range *range = new_range(engine, p, &b->ranges[i]);
+        Penstock__Range *range = new_range(engine, p, b, i);
         agent->answer_bytes += range->key.len + range->version.len + range->resume.len + 64;
         ENG_PUSH(batch->ranges, batch->n_ranges, range);
     }

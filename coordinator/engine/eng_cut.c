@@ -8,7 +8,7 @@
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/plan/cut.h"
 
-enum { CANDIDATES = 2 * CUT_MAX_OBJECTS, LOOK_ON = 200 };
+enum { CANDIDATES = 2 * CUT_MAX_OBJECTS, LOOK_ON = 200, WINDOW_FIRST = 4, WINDOW_MOST = 64 };
 
 struct choice {
     struct engine *engine;
@@ -126,20 +126,112 @@ freeze(struct choice *choice)
     return batch;
 }
 
+/* ---- the window */
+static void
+end_objects(struct eng_object **objects, size_t *count, size_t from)
+{
+    for (size_t i = from; i < *count; i++) {
+        eng_store_end_object(&(*objects)[i]);
+    }
+    ps_free(*objects);
+    *objects = NULL;
+    *count = 0;
+}
+
+void
+eng_cut_begin(struct engine *engine, struct eng_window *window)
+{
+    *window = (struct eng_window){.limit = WINDOW_FIRST / 2};
+    engine->window = window;
+}
+
+void
+eng_cut_end(struct engine *engine)
+{
+    struct eng_window *window = engine->window;
+    end_objects(&window->objects, &window->count, window->next);
+    end_objects(&window->cut, &window->cut_count, 0);
+    engine->window = NULL;
+}
+
+const struct eng_object *
+eng_cut_latest(const struct engine *engine, const struct eng_pipeline *p, uint32_t i,
+               uint64_t bp_id)
+{
+    const struct eng_window *window = engine->window;
+    if (window == NULL || window->cut_from != p || i >= window->cut_count ||
+        window->cut[i].row.id != bp_id) {
+        return NULL;
+    }
+    return &window->cut[i];
+}
+
+static bool
+look_in(void *ctx, const struct cat_object *row)
+{
+    struct eng_window *window = ctx;
+    eng_store_copy_object(&window->objects[window->count++], row);
+    return true;
+}
+
+static void
+read_window(struct engine *engine, const struct eng_pipeline *p)
+{
+    struct eng_window *window = engine->window;
+    end_objects(&window->objects, &window->count, window->next);
+    window->pipeline = p;
+    window->next = 0;
+    window->limit = window->limit < WINDOW_MOST ? window->limit * 2 : WINDOW_MOST;
+    window->objects = ps_xcalloc(window->limit, sizeof *window->objects);
+    struct cat_object_page page = eng_page(p, (uint32_t)window->limit);
+    ENG_TRY(engine, cat_object_pending, &page, look_in, window);
+}
+
+/* The common case by itself: the largest one is new and fills a batch alone. False: it is not so,
+ * and all have to be looked at. */
+static bool
+offer_largest(struct choice *choice)
+{
+    struct eng_window *window = choice->engine->window;
+    /* Pipelines that take turns would each time read anew what the other has left. */
+    window->is_off =
+        window->is_off || (window->pipeline != NULL && window->pipeline != choice->pipeline);
+    if (window->is_off) {
+        return false;
+    }
+    if (window->next == window->count) {
+        read_window(choice->engine, choice->pipeline);
+    }
+    struct eng_object *largest =
+        window->next < window->count ? &window->objects[window->next] : NULL;
+    window->is_off = largest == NULL || largest->row.offset > 0 || largest->row.cut_offset > 0 ||
+                     largest->row.rest_bytes < choice->cut.target_bytes ||
+                     is_hot_elsewhere(choice, largest->row.id);
+    if (window->is_off) {
+        return false;
+    }
+    size_t names = largest->row.key.len + largest->row.version.len + 64;
+    (void)cut_offer(&choice->cut, largest->row.rest_bytes, names, false);
+    ENG_PUSH(choice->objects, choice->count, *largest);
+    window->next++;
+    return true;
+}
+
 struct eng_batch *
 eng_cut(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, uint32_t leaf)
 {
     struct choice choice = {.engine = engine, .pipeline = p, .agent = agent, .leaf = leaf};
     cut_init(&choice.cut, p->limits.batch_bytes, p->row.bytes_pending, eng_part_leaves(engine, p));
     offer_hot(&choice);
-    if (choice.count == 0) {
+    if (choice.count == 0 && !offer_largest(&choice)) {
         struct cat_object_page page = eng_page(p, CANDIDATES);
         ENG_TRY(engine, cat_object_pending, &page, offer, &choice);
     }
     struct eng_batch *batch = choice.count > 0 ? freeze(&choice) : NULL;
-    for (size_t i = 0; i < choice.count; i++) {
-        eng_store_end_object(&choice.objects[i]);
-    }
-    ps_free(choice.objects);
+    struct eng_window *window = engine->window;
+    end_objects(&window->cut, &window->cut_count, 0);
+    window->cut_from = p;
+    window->cut = choice.objects;
+    window->cut_count = choice.count;
     return batch;
 }

@@ -252,6 +252,8 @@ serve(struct engine *engine, struct eng_agent *agent)
 void
 eng_grant_all(struct engine *engine)
 {
+    struct eng_window window;
+    eng_cut_begin(engine, &window);
     for (bool any = true; any && engine->fault_status == PS_OK;) {
         bool for_all = any_for_all(engine);
         struct ps_list *from = for_all ? &engine->hungry : &engine->stirred;
@@ -267,4 +269,5 @@ eng_grant_all(struct engine *engine)
             }
         }
     }
+    eng_cut_end(engine);
 }

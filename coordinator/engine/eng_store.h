@@ -55,6 +55,20 @@ struct eng_object {
     struct cat_object row; /* texts and spans are owned; state is kept in `state` */
     enum object_state state;
 };
+/* The largest pending ones of a pipeline, read together, and what was cut last: both are as the
+ * catalog has them while a round of grants lasts, in which nothing but grants happens. */
+struct eng_window {
+    const struct eng_pipeline *pipeline;
+    struct eng_object *objects;
+    size_t count;
+    size_t next;  /* those before it are cut */
+    size_t limit; /* of the latest reading */
+    bool is_off;  /* what comes next has to be looked for among many */
+    const struct eng_pipeline *cut_from;
+    struct eng_object *cut; /* in the order of the batch's ranges */
+    size_t cut_count;
+};
+
 /* False: there is none. Ended by eng_store_end_object. */
 bool eng_store_get_object(struct engine *engine, struct eng_pipeline *pipeline, uint64_t id,
                           struct eng_object *out);

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/rand.h"
+#include "common/sql.h"
 #include "coordinator/catalog/catalog.h"
 #include "coordinator/engine/engine.h"
 #include "tests/bench/bench_messages.h"
@@ -316,6 +317,7 @@ main(int argc, char **argv)
         return 2;
     }
     log_setup("catalog_bench", LOG_ERROR, LOG_TEXT);
+    sql_setup();
     const char *path = argv[1];
     uint64_t objects = strtoull(argv[2], NULL, 10);
     uint32_t turns = argc == 4 ? (uint32_t)strtoul(argv[3], NULL, 10) : 200;
