@@ -116,7 +116,8 @@ take_held(struct engine *engine, struct eng_agent *agent)
         if (batch->listed_seq == agent->sync_seq) {
             continue;
         }
-        if (batch->pipeline->state == PIPELINE_STOPPING &&
+        /* Nothing new is begun by a pipeline that stops, or whose ledger has to be read first. */
+        if ((batch->pipeline->state == PIPELINE_STOPPING || !batch->pipeline->row.reconciled) &&
             eng_store_move_batch(engine, &batch, BATCH_ON_GIVEN_BACK)) {
             continue;
         }
