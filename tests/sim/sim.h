@@ -16,6 +16,13 @@
 
 struct sim;
 
+struct sim_lease { /* the newest of a batch */
+    uint64_t epoch;
+    uint32_t agent;
+    uint64_t life;
+    uint64_t generation;
+};
+
 struct sim_plan { /* what happens in a run */
     uint64_t seed;
     uint32_t agents;
@@ -31,10 +38,22 @@ struct sim_plan { /* what happens in a run */
     bool agent_restarts;
     bool pauses;
     bool leaf_deaths;
-    bool stops;         /* people stop and start the pipeline */
-    bool bad_objects;   /* some are refused for good */
-    bool state_deleted; /* the catalog is lost in the middle */
-    bool splits;        /* large objects are taken as ranges in parallel */
+    bool stops;            /* people stop and start the pipeline */
+    bool bad_objects;      /* some are refused for good */
+    bool state_deleted;    /* the catalog is lost in the middle */
+    bool splits;           /* large objects are taken as ranges in parallel */
+    bool catalog_fails;    /* its disk is full, or broken, for a while; or it dies after a commit */
+    bool catalog_restored; /* a copy from before comes back */
+    bool dest_fails;       /* so do the destination's and the stages' disks */
+    bool clock_jumps;      /* the wall's, by up to a year */
+    bool raises;           /* a person changes the spec: a new generation */
+    bool unseen;           /* every second agent does not see the source */
+    bool is_large;         /* no look at everything in between; messages take 1 ms */
+    bool many_writers;     /* the destination takes commits side by side */
+    uint64_t object_bytes; /* of every object; 0: any up to most_bytes */
+    uint32_t work_least_ms;
+    uint32_t work_most_ms; /* a batch's, also without faults; 0: as it comes */
+    int64_t most_ms;       /* the whole run, where work_most_ms is given */
     uint32_t max_retries;
     const char *on_failure; /* "skip" "stop" */
 };
@@ -74,6 +93,7 @@ struct sim_dest {
 };
 struct sim_entry {
     bool tombstone;
+    uint64_t generation;
     Penstock__RangeEnd **ends;
     size_t end_count;
     Penstock__Counts *counts;
@@ -88,6 +108,14 @@ enum sim_outcome sim_dest_commit(struct sim *sim, const Penstock__Grant *grant, 
 /* The first record boundary at or after a place, or the object's end. */
 uint64_t sim_dest_boundary(const struct sim_object *object, uint64_t at);
 uint32_t sim_dest_object(const struct sim *sim, ProtobufCBinaryData key);
+/* Of the fence's generation. */
+struct sim_total {
+    uint64_t batches;
+    uint64_t records;
+};
+struct sim_total sim_dest_total(const struct sim *sim);
+/* PREPARE of that generation: what was loaded by older ones is not known to it. */
+void sim_dest_raise(struct sim *sim, uint64_t generation);
 /* Everything that is not bad is loaded, once, without gaps. */
 void sim_dest_check_whole(struct sim *sim);
 
@@ -104,6 +132,38 @@ int64_t sim_agent_paused_ms(const struct sim *sim, uint32_t index);
 void sim_agent_answer(struct sim *sim, uint32_t index, uint64_t life, uint64_t call,
                       enum msg_type type, ProtobufCMessage *own_message);
 
+/* ---- sim_fault.c: people, disks, clocks, crashes */
+void sim_fault_open_catalog(struct sim *sim);
+void sim_fault_begin(struct sim *sim);
+void sim_fault_end(struct sim *sim);
+void sim_fault_before_turn(struct sim *sim);
+/* False: the coordinator is down. */
+bool sim_fault_after_turn(struct sim *sim, enum ps_status status, const struct ps_error *err);
+/* What was seen of it is no measure any more. */
+void sim_fault_forget_seen(struct ps_map *map);
+bool sim_fault_is_unseen(const struct sim *sim, uint32_t agent);
+void sim_command(struct sim *sim, enum command_kind kind, const char *spec_json);
+void sim_put_and_start(struct sim *sim);
+
+/* ---- sim_check.c */
+void sim_check_now(struct sim *sim);
+void sim_check_end(struct sim *sim);
+bool sim_check_is_reconciled(struct sim *sim); /* as committed; true without a pipeline */
+bool sim_check_has_bad(const struct sim *sim);
+
+/* ---- sim_busy.c: leaf-milliseconds with a batch to work on, from the first grant to the last */
+struct sim_busy {
+    int64_t first_grant_ms; /* -1: none yet */
+    int64_t last_grant_ms;
+    uint64_t grants;
+    uint64_t leaf_ms; /* until the last grant */
+    uint64_t at_work; /* leaves, now */
+    uint64_t leaf_ms_now;
+    int64_t changed_ms;
+};
+void sim_busy_change(struct sim *sim, int by);
+void sim_busy_granted(struct sim *sim);
+
 /* ---- sim.c: time, messages, the engine */
 struct sim {
     struct sim_plan plan;
@@ -116,6 +176,16 @@ struct sim {
     struct engine *engine; /* NULL: down */
     uint64_t calls_out;    /* requests that the engine has not answered */
     uint64_t hash;
+    int64_t calm_ms; /* what the faults did is over */
+    int64_t wall_jump_ms;
+    int64_t disk_bad_until_ms;
+    bool disk_is_full; /* else it fails at the commit */
+    bool is_mute;      /* no answer leaves this turn */
+    bool raise_pending;
+    bool is_behind; /* the engine has heard that its catalog is old, and has not read the ledger */
+    uint32_t raised;
+    struct sqlite3 *copy; /* of the catalog, from before; NULL: none */
+    struct sim_busy busy;
     uint64_t era; /* rises when the state is lost */
     struct sim_object *objects;
     struct sim_dest dest;
@@ -129,9 +199,10 @@ struct sim {
     uint64_t proofs;
     uint64_t redone;
     uint64_t own_scans;
-    struct ps_map *epochs;  /* batch id → the highest epoch that was granted */
+    struct ps_map *epochs;  /* batch id → struct sim_lease */
     struct ps_map *deaths;  /* batch id → how often its leaf died with it */
     struct ps_map *offsets; /* object key → the highest offset that was seen */
+    uint64_t offsets_of;    /* the generation */
     char state[32];         /* the pipeline's, as last watched */
     char reason[256];
 };
@@ -141,12 +212,19 @@ void sim_at(struct sim *sim, int64_t in_ms, sim_fn fn, uint64_t a, uint64_t b, v
 uint64_t sim_below(struct sim *sim, uint64_t bound);
 bool sim_percent(struct sim *sim, uint32_t percent);
 bool sim_has_faults(const struct sim *sim);
+/* What is done now has an effect for so long. */
+void sim_disturb(struct sim *sim, int64_t for_ms);
+/* The catalog may know less than the destination. */
+bool sim_forgets(const struct sim *sim);
+void sim_engine_up(struct sim *sim);
+void sim_engine_down(struct sim *sim);
+void sim_want_turn(struct sim *sim);
 void sim_note(struct sim *sim, const char *fmt, ...) PS_PRINTF(2, 3); /* into the hash */
 /* A request on its way: it may be lost, come twice or late. */
 void sim_send(struct sim *sim, uint32_t agent, uint64_t life, uint64_t call, enum msg_type type,
               const ProtobufCMessage *message);
-/* Runs until the pipeline is over or until_ms; then checks everything. */
-void sim_run(const struct sim_plan *plan, uint64_t *out_hash);
+/* Runs until the pipeline is over, then checks everything. out_busy: NULL is fine. */
+void sim_run(const struct sim_plan *plan, uint64_t *out_hash, struct sim_busy *out_busy);
 
 __attribute__((noreturn)) void sim_broken(struct sim *sim, const char *what, const char *file,
                                           int line);

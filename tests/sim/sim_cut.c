@@ -167,7 +167,7 @@ sim_cut_proof(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
         }
         /* What the coordinator says is true: it never concludes from a guess. After its state was
          * lost, the range before may be another one than the one that was cut there. */
-        SIM_CHECK(sim, proof->start == truth(sim, work) || sim->plan.state_deleted);
+        SIM_CHECK(sim, proof->start == truth(sim, work) || sim_forgets(sim));
         work->proof = proof->start;
         sim->proofs++;
         if (work->parked) {

@@ -15,6 +15,9 @@ sim_dest_init(struct sim *sim)
         snprintf(object->key, sizeof object->key, "data/%05u.csv", i);
         object->record_bytes = 1 + sim_below(sim, 100);
         object->size = sim_percent(sim, 10) ? 0 : sim_below(sim, plan->most_bytes);
+        if (plan->object_bytes > 0) {
+            object->size = plan->object_bytes;
+        }
         object->compressed = sim_percent(sim, 30);
         object->bad = plan->bad_objects && sim_percent(sim, 10);
         ps_list_init(&object->ranges);
@@ -227,6 +230,7 @@ sim_dest_commit(struct sim *sim, const Penstock__Grant *grant, uint64_t cut_star
     }
     struct sim_entry *entry = ps_xcalloc(1, sizeof *entry);
     entry->tombstone = grant->tombstone;
+    entry->generation = batch->generation;
     if (!grant->tombstone) {
         load(sim, entry, batch, cut_start);
     }
@@ -234,6 +238,55 @@ sim_dest_commit(struct sim *sim, const Penstock__Grant *grant, uint64_t cut_star
     dest->commits++;
     *out = entry;
     return grant->tombstone ? SIM_CANCELLED : SIM_LOADED;
+}
+
+struct sim_total
+sim_dest_total(const struct sim *sim)
+{
+    struct sim_total total = {0};
+    size_t cursor = 0;
+    struct ps_span key;
+    void *value = NULL;
+    while (ps_map_next(sim->dest.ledger, &cursor, &key, &value)) {
+        const struct sim_entry *entry = value;
+        if (!entry->tombstone && entry->generation == sim->dest.generation) {
+            total.batches++;
+            total.records += entry->counts->decoded;
+        }
+    }
+    return total;
+}
+
+/* A bump is complete only when each batch of an older generation is loaded or a tombstone. */
+static void
+check_older(struct sim *sim, uint64_t generation)
+{
+    size_t cursor = 0;
+    struct ps_span key;
+    void *value = NULL;
+    while (ps_map_next(sim->epochs, &cursor, &key, &value)) {
+        const struct sim_lease *lease = value;
+        SIM_CHECK(sim,
+                  lease->generation >= generation || ps_map_find(sim->dest.ledger, key) != NULL);
+    }
+}
+
+void
+sim_dest_raise(struct sim *sim, uint64_t generation)
+{
+    check_older(sim, generation);
+    SIM_CHECK(sim, generation > sim->dest.generation);
+    sim->dest.generation = generation;
+    PS_LIST_FOR (at, &sim->dest.loaded) {
+        struct sim_loaded *loaded = PS_CONTAINER(at, struct sim_loaded, link);
+        ps_list_remove(&loaded->object_link);
+        ps_list_remove(&loaded->link);
+        ps_free(loaded);
+    }
+    for (uint32_t i = 0; i < sim->plan.objects; i++) {
+        sim->objects[i].loaded_to = 0;
+        sim->objects[i].whole = false;
+    }
 }
 
 void

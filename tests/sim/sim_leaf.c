@@ -91,6 +91,9 @@ sim_leaf_say(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, en
 static void
 free_work(struct sim_work *work)
 {
+    if (work->busy_in != NULL) {
+        sim_busy_change(work->busy_in, --*work->busy_count == 0 ? -1 : 0);
+    }
     ps_list_remove(&work->link);
     msg_free((ProtobufCMessage *)work->grant);
     msg_free((ProtobufCMessage *)work->task);
@@ -340,6 +343,28 @@ sim_leaf_free_zombies(struct sim_agent *agent)
 }
 
 /* ---- a batch: fetch, its turn, commit, report */
+static void commit(struct sim *sim, uint64_t a, uint64_t b, void *own);
+
+/* The destination's disk is full, or it broke in the commit. */
+static void
+fail_commit(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, struct sim_work *work)
+{
+    struct sim_entry *entry = NULL;
+    uint64_t turn = work->serial;
+    switch (sim_below(sim, 3)) {
+    case 0: /* the outcome is unknown: the same transaction once more */
+        (void)sim_dest_commit(sim, work->grant->grant, work->start, &entry);
+        break;
+    case 1: /* it waits for room */
+        break;
+    default:
+        say_failed(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT, "disk_error");
+        release_turn(sim, agent, leaf, turn);
+        return;
+    }
+    sim_at(sim, (int64_t)sim_below(sim, 3000), commit, sim_agent_who(agent), turn, NULL);
+}
+
 static void
 commit(struct sim *sim, uint64_t a, uint64_t b, void *own)
 {
@@ -354,6 +379,10 @@ commit(struct sim *sim, uint64_t a, uint64_t b, void *own)
     uint64_t turn = work->serial;
     uint32_t index = agent->index;
     uint32_t life = leaf->life;
+    if (faults && sim->plan.dest_fails && sim_percent(sim, 10)) {
+        fail_commit(sim, agent, leaf, work);
+        return;
+    }
     load(sim, agent, leaf, work);
     if (faults && sim->plan.agent_restarts && sim_percent(sim, 2)) {
         sim_agent_crash(sim, index); /* after the commit, before the report */
@@ -361,7 +390,7 @@ commit(struct sim *sim, uint64_t a, uint64_t b, void *own)
         free_mail(&leaf->outbox);
         sim_leaf_kill(sim, agent, leaf->number);
     }
-    if (leaf->up && leaf->life == life) {
+    if (leaf->up && leaf->life == life && !sim->plan.many_writers) {
         release_turn(sim, agent, leaf, turn);
     }
 }
@@ -397,6 +426,10 @@ sim_leaf_sealed(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
         say_failed(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL, "cancelled");
         return;
     }
+    if (sim->plan.many_writers) {
+        commit(sim, sim_agent_who(agent), work->serial, NULL);
+        return;
+    }
     Penstock__TurnAsk ask = PENSTOCK__TURN_ASK__INIT;
     ask.dest = (char *)(uintptr_t) "sim";
     ask.turn = work->serial;
@@ -420,6 +453,10 @@ seal(struct sim *sim, uint64_t a, uint64_t b, void *own)
         leaf->stuck = true;
     } else if (work->cancelled || (leaf->draining && sim_percent(sim, 50))) {
         say_failed(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL, "cancelled");
+    } else if (sim_fault_is_unseen(sim, agent->index)) {
+        say_failed(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_NOT_VISIBLE, "not_visible");
+    } else if (faults && sim->plan.dest_fails && sim_percent(sim, 5)) {
+        sim_at(sim, 500, seal, a, b, NULL); /* no room in the stage: it waits */
     } else if (faults && sim_percent(sim, sim->plan.fail_percent)) {
         say_failed(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT, "dest_away");
     } else if (meets_bad_object(sim, work)) {
@@ -430,6 +467,22 @@ seal(struct sim *sim, uint64_t a, uint64_t b, void *own)
     } else {
         sim_leaf_sealed(sim, agent, leaf, work);
     }
+}
+
+/* A leaf extracts one batch after the other. */
+static int64_t
+fetch_until_ms(struct sim *sim, struct sim_leaf *leaf)
+{
+    const struct sim_plan *plan = &sim->plan;
+    uint64_t least_ms = 1;
+    uint64_t most_ms = sim_has_faults(sim) ? WORK_MOST_MS : WORK_QUIET_MS;
+    if (plan->work_most_ms > 0) {
+        least_ms = plan->work_least_ms;
+        most_ms = plan->work_most_ms - plan->work_least_ms;
+    }
+    int64_t from_ms = leaf->free_at_ms > sim->now_ms ? leaf->free_at_ms : sim->now_ms;
+    leaf->free_at_ms = from_ms + (int64_t)(least_ms + sim_below(sim, most_ms));
+    return leaf->free_at_ms;
 }
 
 static void
@@ -455,8 +508,10 @@ on_grant(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
     SIM_CHECK(sim, held < CONTROL_LEAF_BATCHES && work->grant->grant->leaf == leaf->number);
     SIM_CHECK(sim, work->grant->stamp->cluster_epoch > 0);
     ps_list_push_back(&leaf->work, &work->link);
-    uint64_t most_ms = sim_has_faults(sim) ? WORK_MOST_MS : WORK_QUIET_MS;
-    sim_at(sim, 1 + (int64_t)sim_below(sim, most_ms), seal, sim_agent_who(agent), work->serial,
+    work->busy_in = sim;
+    work->busy_count = &leaf->batches;
+    sim_busy_change(sim, leaf->batches++ == 0 ? 1 : 0);
+    sim_at(sim, fetch_until_ms(sim, leaf) - sim->now_ms, seal, sim_agent_who(agent), work->serial,
            NULL);
 }
 
@@ -683,6 +738,7 @@ sim_leaf_spawn(struct sim *sim, struct sim_agent *agent, uint32_t number)
     leaf->up = true;
     leaf->draining = false;
     leaf->stuck = false;
+    leaf->free_at_ms = 0;
     sim_at(sim, (int64_t)sim_below(sim, START_MOST_MS), come_up, sim_agent_who(agent), which(leaf),
            NULL);
 }

@@ -16,6 +16,8 @@ struct sim_leaf {
     bool draining;
     bool stuck;           /* SIGSTOP: silent until it is killed */
     bool has_turn;        /* of the destination's writer */
+    int64_t free_at_ms;   /* all that it has will be extracted then */
+    uint32_t batches;     /* that it works on */
     struct ps_list inbox; /* struct sim_mail */
     struct ps_list outbox;
     struct ps_list work;

@@ -138,8 +138,10 @@ report_reconcile(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf
         dest.has_generation = sim->dest.has_fence;
         dest.generation = sim->dest.generation;
         dest.has_batches = true;
-        dest.batches = ps_map_len(sim->dest.ledger);
+        dest.batches = sim_dest_total(sim).batches;
         dest.totals = &totals;
+        totals.has_decoded = totals.has_inserted = true;
+        totals.decoded = totals.inserted = sim_dest_total(sim).records;
     }
     sim_leaf_say(sim, agent, leaf, MSG_LEAF_TASK_RESULT, &whole.outer.base);
     for (size_t i = 0; i < result->n_ranges; i++) {
@@ -163,6 +165,10 @@ report_prepare(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
         sim->dest.generation = task->generation;
     }
     bool own = memcmp(sim->dest.uuid.id.b, task->pipeline_uuid.data, PS_ID_BYTES) == 0;
+    if (own && task->generation > sim->dest.generation) {
+        sim_dest_raise(sim, task->generation);
+    }
+    own = own && task->generation == sim->dest.generation; /* never lowered */
     column.name = (char *)(uintptr_t) "a";
     column.type = (char *)(uintptr_t) "text";
     result->last = work->last = true;
@@ -174,10 +180,34 @@ report_prepare(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
     sim_leaf_say(sim, agent, leaf, MSG_LEAF_TASK_RESULT, &whole.outer.base);
 }
 
+/* It ends without having found out anything. */
+static void
+end_without(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, struct sim_work *work,
+            Penstock__FailClass class, const char *code)
+{
+    struct result whole;
+    Penstock__TaskResult *result = result_init(&whole, work);
+    result->chunk = is_discovery(work) ? 0 : work->page;
+    result->last = work->last = true;
+    result->code = (char *)(uintptr_t)code;
+    result->text = (char *)(uintptr_t) "it is a simulation";
+    result->has_fail_class = true;
+    result->fail_class = class;
+    sim_leaf_say(sim, agent, leaf, MSG_LEAF_TASK_RESULT, &whole.outer.base);
+}
+
 void
 sim_task_report(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
                 struct sim_work *work)
 {
+    if (sim_fault_is_unseen(sim, agent->index)) {
+        end_without(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_NOT_VISIBLE, "not_visible");
+        return;
+    }
+    if (sim_has_faults(sim) && sim->plan.dest_fails && sim_percent(sim, 5)) {
+        end_without(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT, "disk_full");
+        return;
+    }
     if (is_discovery(work)) {
         report_page(sim, agent, leaf, work);
     } else if (task_of(work)->kind == PENSTOCK__TASK_KIND__TASK_RECONCILE) {
@@ -191,13 +221,5 @@ void
 sim_task_give_up(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
                  struct sim_work *work)
 {
-    struct result whole;
-    Penstock__TaskResult *result = result_init(&whole, work);
-    result->chunk = is_discovery(work) ? 0 : work->page;
-    result->last = work->last = true;
-    result->code = (char *)(uintptr_t) "cancelled";
-    result->text = (char *)(uintptr_t) "it was told to stop";
-    result->has_fail_class = true;
-    result->fail_class = PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL;
-    sim_leaf_say(sim, agent, leaf, MSG_LEAF_TASK_RESULT, &whole.outer.base);
+    end_without(sim, agent, leaf, work, PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL, "cancelled");
 }

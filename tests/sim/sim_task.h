@@ -11,6 +11,8 @@ struct sim_work { /* a batch or a task */
     uint64_t serial;            /* also the number of its turn */
     Penstock__LeafGrant *grant; /* or */
     Penstock__LeafTask *task;
+    struct sim *busy_in; /* counted as a leaf's work; NULL: not */
+    uint32_t *busy_count;
     bool cancelled;
     bool committing;
     uint64_t fault_bp;
