@@ -63,6 +63,19 @@ leaf_view(const Penstock__LeafStatus *status)
     return out;
 }
 
+/* A decoded part whose start nobody could prove yet. */
+static bool
+waits_for_proof(const struct eng_agent *agent, uint32_t leaf)
+{
+    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&agent->leases) {
+        const struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, lease_link);
+        if (b->row.leaf == leaf && b->held_end != 0 && !b->held_proven && b->proof == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 Penstock__ApiAgent *
 eng_view_agent(const struct engine *engine, const struct eng_agent *agent)
 {
@@ -79,7 +92,12 @@ eng_view_agent(const struct engine *engine, const struct eng_agent *agent)
     SET(out, leaves, agent->leaves);
     out->last_seen_at = time_text(agent->seen_wall_ms);
     for (size_t i = 0; agent->sync != NULL && i < agent->sync->n_leaves; i++) {
-        ENG_PUSH(out->leaf, out->n_leaf, leaf_view(agent->sync->leaves[i]));
+        Penstock__ApiLeaf *leaf = leaf_view(agent->sync->leaves[i]);
+        if (leaf->note == NULL && waits_for_proof(agent, leaf->leaf)) {
+            leaf->note = eng_out_text("waits for the end of the range before it, to know where "
+                                      "its own begins");
+        }
+        ENG_PUSH(out->leaf, out->n_leaf, leaf);
     }
     return out;
 }

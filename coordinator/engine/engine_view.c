@@ -139,6 +139,12 @@ engine_view_object_init(struct engine_view_object *view, const struct cat_object
     SET(message, offset, row->offset);
     message->batch = row->has_batch ? text_of(ps_id_text(row->batch.id, view->batch)) : NULL;
     message->reason = text_of(row->reason);
+    if (row->cut_offset > 0 && row->reason == NULL) {
+        view->parts = ps_xasprintf("taken in parallel: all up to its offset is loaded, cut up to "
+                                   "%llu",
+                                   (unsigned long long)row->cut_offset);
+        message->reason = view->parts;
+    }
     SET(message, records, row->records);
 }
 
@@ -147,6 +153,7 @@ engine_view_object_fini(struct engine_view_object *view)
 {
     ps_free(view->name);
     ps_free(view->version);
+    ps_free(view->parts);
 }
 
 void

@@ -31,6 +31,7 @@ struct engine_view_object {
     Penstock__ApiBatchPartition message;
     char *name; /* as common/percent.h writes it */
     char *version;
+    char *parts; /* how it is taken in parallel; NULL: it is not */
     char batch[PS_ID_TEXT_BYTES];
 };
 void engine_view_object_init(struct engine_view_object *view, const struct cat_object *row);

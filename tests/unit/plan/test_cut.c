@@ -90,3 +90,22 @@ Test(cut, estimates)
     cr_assert_eq(cut_rest_bytes(100, true, 500, 1000), 1000); /* the guess was too small */
     cr_assert_eq(cut_rest_bytes(0, false, 0, 1000), 0);
 }
+
+/* One large object alone keeps all leaves busy only in parts; several do without. */
+Test(cut, when_an_object_is_taken_in_parallel)
+{
+    cr_assert(cut_wants_split(100 * MIB, 0, 16 * MIB, 2));
+    cr_assert_not(cut_wants_split(100 * MIB, 0, 16 * MIB, 1), "there is nobody to share it with");
+    cr_assert_not(cut_wants_split(16 * MIB, 0, 16 * MIB, 4), "it is one batch");
+    cr_assert_not(cut_wants_split(100 * MIB, 400 * MIB, 16 * MIB, 2), "there is enough for all");
+    cr_assert(cut_wants_split(100 * MIB, 400 * MIB, 16 * MIB, 8));
+}
+
+Test(cut, parts_leave_no_crumbs)
+{
+    cr_assert_eq(cut_part_bytes(100, 10), 10);
+    cr_assert_eq(cut_part_bytes(15, 10), 10);
+    cr_assert_eq(cut_part_bytes(14, 10), 14);
+    cr_assert_eq(cut_part_bytes(3, 10), 3);
+    cr_assert_eq(cut_part_bytes(3, 0), 3);
+}
