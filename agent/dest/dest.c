@@ -3,6 +3,7 @@
 
 #include "common/alloc.h"
 #include "common/assert.h"
+#include "common/failpoint.h"
 
 #define DEST(ops) extern const struct dest_ops ops;
 #include "agent/dest/dests.def"
@@ -49,4 +50,28 @@ dest_result_fini(struct dest_result *result)
     }
     ps_free(result->ranges);
     *result = (struct dest_result){0};
+}
+
+enum ps_status
+dest_reach(enum dest_point point, struct ps_error *err)
+{
+    bool fails = false;
+    switch (point) {
+    case DEST_AFTER_FENCE:
+        fails = PS_FAILPOINT("dest.after_fence");
+        break;
+    case DEST_AFTER_LEDGER:
+        fails = PS_FAILPOINT("dest.after_ledger");
+        break;
+    case DEST_AFTER_ROWS:
+        fails = PS_FAILPOINT("dest.after_rows");
+        break;
+    case DEST_BEFORE_COMMIT:
+        fails = PS_FAILPOINT("dest.before_commit");
+        break;
+    case DEST_AFTER_COMMIT:
+        fails = PS_FAILPOINT("dest.after_commit");
+        break;
+    }
+    return fails ? ps_fail(err, PS_AGAIN, "failpoint of the destination") : PS_OK;
 }

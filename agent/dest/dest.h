@@ -158,6 +158,17 @@ struct dest_ops {
                               void *ctx, struct ps_error *err);
 };
 
+/* The places of a load where a test can make any driver fail (docs/RECOVERY.md): PS_OK, or
+ * PS_AGAIN where a failpoint says so. */
+enum dest_point {
+    DEST_AFTER_FENCE,
+    DEST_AFTER_LEDGER,
+    DEST_AFTER_ROWS,
+    DEST_BEFORE_COMMIT,
+    DEST_AFTER_COMMIT,
+};
+PS_MUSTCHECK enum ps_status dest_reach(enum dest_point point, struct ps_error *err);
+
 const struct dest_ops *dest_find(const char *url, struct ps_error *err);
 const struct dest_ops *const *dest_all(void);
 

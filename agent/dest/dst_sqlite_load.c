@@ -2,7 +2,6 @@
 /* One sealed batch, one transaction (design §3.2): fence, ledger, ranges, rows, rejects, counts,
  * COMMIT. */
 #include "agent/dest/dst_sqlite_rows.h"
-#include "common/failpoint.h"
 
 struct load {
     struct dst_sqlite *d;
@@ -12,12 +11,6 @@ struct load {
     struct dst_sqlite_rows rows;
     struct dest_result result;
 };
-
-static enum ps_status
-failed_here(const char *where, struct ps_error *err)
-{
-    return ps_fail(err, PS_AGAIN, "failpoint %s", where);
-}
 
 /* Fence and ledger row; tombstone as in dst_sqlite_enter. *out_settled: result says how, nothing to
  * load. */
@@ -35,10 +28,10 @@ enter(struct load *load, const char *tombstone, bool *out_settled, struct ps_err
         load->result.outcome = DEST_FENCE_MISMATCH;
         return PS_OK;
     }
-    if (PS_FAILPOINT("dest.after_fence")) {
-        return failed_here("dest.after_fence", err);
-    }
-    return dst_sqlite_enter(d, load->batch, tombstone, out_settled, &load->result, err);
+    status = dest_reach(DEST_AFTER_FENCE, err);
+    return status == PS_OK
+               ? dst_sqlite_enter(d, load->batch, tombstone, out_settled, &load->result, err)
+               : status;
 }
 
 /* The tombstone's transaction carries the rejects, so that the evidence stays. */
@@ -78,16 +71,16 @@ bury_over_tolerance(struct load *load, struct ps_error *err)
 static enum ps_status
 commit(struct load *load, bool *out_constraint, struct ps_error *err)
 {
-    if (PS_FAILPOINT("dest.before_commit")) {
-        return failed_here("dest.before_commit", err);
+    enum ps_status status = dest_reach(DEST_BEFORE_COMMIT, err);
+    if (status == PS_OK) {
+        dst_sqlite_phase(load->d, "commit");
+        status = dst_sqlite_commit(load->d, out_constraint, err);
     }
-    dst_sqlite_phase(load->d, "commit");
-    enum ps_status status = dst_sqlite_commit(load->d, out_constraint, err);
+    if (status == PS_OK) {
+        status = dest_reach(DEST_AFTER_COMMIT, err);
+    }
     if (status != PS_OK) {
         return status;
-    }
-    if (PS_FAILPOINT("dest.after_commit")) {
-        return failed_here("dest.after_commit", err);
     }
     load->result.outcome = DEST_LOADED;
     load->result.counts = load->rows.counts;
@@ -108,10 +101,11 @@ attempt(struct load *load, bool *out_constraint, struct ps_error *err)
     if (status != PS_OK || settled) {
         return status;
     }
-    if (PS_FAILPOINT("dest.after_ledger")) {
-        return failed_here("dest.after_ledger", err);
-    }
     bool conflict = false;
+    status = dest_reach(DEST_AFTER_LEDGER, err);
+    if (status != PS_OK) {
+        return status;
+    }
     status = dst_sqlite_enter_ranges(d, load->batch, &conflict, err);
     if (status == PS_OK && conflict) {
         load->result.outcome = DEST_RANGE_CONFLICT;
@@ -123,11 +117,11 @@ attempt(struct load *load, bool *out_constraint, struct ps_error *err)
     if (status == PS_OK) {
         status = dst_sqlite_rows_insert(&load->rows, err);
     }
+    if (status == PS_OK) {
+        status = dest_reach(DEST_AFTER_ROWS, err);
+    }
     if (status != PS_OK) {
         return status;
-    }
-    if (PS_FAILPOINT("dest.after_rows")) {
-        return failed_here("dest.after_rows", err);
     }
     const struct dest_counts *counts = &load->rows.counts;
     if (spec_over_tolerance(d->tolerance, counts->rejected + counts->rejected_at_load,

@@ -4,15 +4,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "agent/stage/stage_reject.h"
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/clock.h"
 
 enum {
-    /* Values of a refused row kept with its reject, and how much of that a batch may hold. */
-    LATE_RAW_BYTES = 1024,
-    LATE_RAW_TOTAL_BYTES = 8 * 1024 * 1024,
     /* One piece of a batch: small enough to stay in the processor's cache. */
     IMAGE_LEAST_BYTES = 1024 * 1024,
     /* So many blocks that no image takes, and this batch tries no more. */
@@ -47,31 +43,6 @@ insert_failed(struct dst_sqlite *d, int rc, struct ps_error *err)
 
 /* ---- what the table refused */
 
-static void
-append_value(struct ps_buf *out, const struct cell *cell)
-{
-    switch (cell->tag) {
-    case CELL_NULL:
-        break;
-    case CELL_INT:
-        ps_buf_xprintf(out, "%" PRId64, cell->integer);
-        break;
-    case CELL_REAL:
-        ps_buf_xprintf(out, "%.17g", cell->real);
-        break;
-    case CELL_TEXT:
-    case CELL_SHORT_TEXT:
-    case CELL_BLOB:
-        ps_buf_xappend(out, "\"", 1);
-        for (uint32_t i = 0; i < cell->len && out->len < LATE_RAW_BYTES; i++) {
-            ps_buf_xappend(out, cell->ptr[i] == '"' ? "\"\"" : (const char *)&cell->ptr[i],
-                           cell->ptr[i] == '"' ? 2 : 1);
-        }
-        ps_buf_xappend(out, "\"", 1);
-        break;
-    }
-}
-
 /* The name after the last dot of "NOT NULL constraint failed: t.a"; nothing where there are
  * several. */
 static struct ps_span
@@ -85,31 +56,14 @@ column_of(const char *reason)
     return ps_span_str(dot + 1);
 }
 
-/* The row's own bytes are gone by now; its values stand for them. */
 static enum ps_status
-reject_row(struct dst_sqlite_rows *rows, const struct row_meta *meta, const char *code,
-           struct ps_span column, const char *reason, struct ps_error *err)
+reject_row(struct dst_sqlite_rows *rows, const char *code, struct ps_span column,
+           const char *reason, struct ps_error *err)
 {
-    struct ps_buf raw = PS_BUF_INIT;
-    if (rows->late.len < LATE_RAW_TOTAL_BYTES) {
-        for (uint32_t i = 0; i < rows->d->ncols && raw.len < LATE_RAW_BYTES; i++) {
-            ps_buf_xappend(&raw, ",", i == 0 ? 0 : 1);
-            append_value(&raw, &rows->d->feed.cells[i]);
-        }
-    }
-    struct stage_reject reject = {.range_index = meta->range_index,
-                                  .offset = meta->offset,
-                                  .length = meta->length,
-                                  .line = meta->line,
-                                  .column = column,
-                                  .code = ps_span_str(code),
-                                  .reason = ps_span_str(reason),
-                                  .raw = ps_buf_span(&raw)};
-    enum ps_status status = stage_reject_encode(&rows->late, &reject, err);
-    ps_buf_fini(&raw);
-    if (status == PS_OK) {
-        rows->counts.rejected_at_load++;
-    }
+    const struct dest_late_row row = {
+        .meta = &rows->d->feed.meta, .cells = rows->d->feed.cells, .ncols = rows->d->ncols};
+    enum ps_status status = dest_late_add(&rows->late, &row, code, column, reason, err);
+    rows->counts.rejected_at_load = rows->late.count;
     return status;
 }
 
@@ -232,7 +186,7 @@ insert_row(struct dst_sqlite_rows *rows, uint64_t place, bool last_chance, struc
         const struct dst_sqlite_column *column = &d->columns[i];
         const char *why = dst_sqlite_value_check(column->check, &d->feed.cells[column->cell]);
         if (why != NULL) {
-            return reject_row(rows, &d->feed.meta, "affinity", ps_span_str(column->name), why, err);
+            return reject_row(rows, "affinity", ps_span_str(column->name), why, err);
         }
     }
     uint64_t upserts = d->upserts;
@@ -250,7 +204,7 @@ insert_row(struct dst_sqlite_rows *rows, uint64_t place, bool last_chance, struc
     if (rc == SQLITE_CONSTRAINT_FOREIGNKEY && !last_chance) {
         return keep_orphan(rows, place, err);
     }
-    return reject_row(rows, &d->feed.meta, "constraint", column_of(reason), reason, err);
+    return reject_row(rows, "constraint", column_of(reason), reason, err);
 }
 
 /* ---- one block */
@@ -445,7 +399,7 @@ dst_sqlite_rows_insert(struct dst_sqlite_rows *rows, struct ps_error *err)
     rows->counts.updated = 0;
     rows->counts.skipped = 0;
     rows->counts.rejected_at_load = 0;
-    ps_buf_clear(&rows->late);
+    dest_late_clear(&rows->late);
     rows->orphan_count = 0;
     rows->in_image = 0;
     rows->misfits = 0;
@@ -529,8 +483,9 @@ bind_text(sqlite3_stmt *stmt, int at, struct ps_span text)
 }
 
 static enum ps_status
-put_reject(struct dst_sqlite_rows *rows, const struct stage_reject *reject, struct ps_error *err)
+put_reject(void *ctx, const struct stage_reject *reject, struct ps_error *err)
 {
+    struct dst_sqlite_rows *rows = ctx;
     const struct dest_batch *batch = rows->batch;
     sqlite3_stmt *stmt = rows->d->insert_reject;
     (void)sqlite3_clear_bindings(stmt);
@@ -562,38 +517,13 @@ put_reject(struct dst_sqlite_rows *rows, const struct stage_reject *reject, stru
 enum ps_status
 dst_sqlite_rows_reject(struct dst_sqlite_rows *rows, struct ps_error *err)
 {
-    stage_batch_rewind(rows->batch->rows);
-    for (;;) {
-        struct stage_reject reject;
-        bool more = false;
-        enum ps_status status = stage_batch_next_reject(rows->batch->rows, &reject, &more, err);
-        if (status == PS_OK && more) {
-            status = put_reject(rows, &reject, err);
-        }
-        if (status != PS_OK) {
-            return status;
-        }
-        if (!more) {
-            break;
-        }
-    }
-    for (struct ps_span rest = ps_buf_span(&rows->late); rest.len > 0;) {
-        struct stage_reject reject;
-        enum ps_status status = stage_reject_decode(&rest, &reject, err);
-        if (status == PS_OK) {
-            status = put_reject(rows, &reject, err);
-        }
-        if (status != PS_OK) {
-            return status;
-        }
-    }
-    return PS_OK;
+    return dest_late_each(&rows->late, rows->batch->rows, put_reject, rows, err);
 }
 
 void
 dst_sqlite_rows_fini(struct dst_sqlite_rows *rows)
 {
-    ps_buf_fini(&rows->late);
+    dest_late_fini(&rows->late);
     ps_free(rows->orphans);
     rows->orphans = NULL;
     rows->orphan_count = 0;

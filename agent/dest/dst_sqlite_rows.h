@@ -7,6 +7,7 @@
 #ifndef AGENT_DEST_DST_SQLITE_ROWS_H
 #define AGENT_DEST_DST_SQLITE_ROWS_H
 
+#include "agent/dest/dest_late.h"
 #include "agent/dest/dst_sqlite.h"
 
 struct dst_sqlite_rows {
@@ -15,7 +16,7 @@ struct dst_sqlite_rows {
     /* Row by row with a savepoint each: a deferred foreign key has failed at COMMIT. */
     bool one_by_one;
     struct dest_counts counts; /* begins as the batch's own */
-    struct ps_buf late;        /* rejects found here, encoded as agent/stage does */
+    struct dest_late late;     /* rejects found here */
     /* Rows, by their place in the batch, whose foreign key had no parent yet. */
     uint64_t *orphans;
     size_t orphan_count, orphan_cap;
