@@ -32,7 +32,8 @@ struct agent {
     struct control_core *core;
 };
 
-static const char *const schemes[] = {"file", "http", "https", "gen", "null", "sqlite"};
+static const char *const schemes[] = {"file", "http",   "https",     "gen",
+                                      "null", "sqlite", "postgresql"};
 
 /* ---------------------------------------------------------------- what the core asks for */
 

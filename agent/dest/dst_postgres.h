@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent/dest/dst_postgres.h: what the files of the PostgreSQL driver share; nobody else includes
+ * it.
+ * In: a connection URL, a table.  Out: one connection, kept open over batches.
+ * Invariant: outside of a call no transaction is open. The ledger stands in the table's schema.
+ * Threads: as struct dest. */
+#ifndef AGENT_DEST_DST_POSTGRES_H
+#define AGENT_DEST_DST_POSTGRES_H
+
+#include <libpq-fe.h>
+
+#include "agent/dest/dest.h"
+
+enum { DST_POSTGRES_FORMAT = 1, PG_PARAMS_MAX = 24 };
+
+enum dst_postgres_conflict {
+    PG_CONFLICT_ERROR,
+    PG_CONFLICT_SKIP,
+    PG_CONFLICT_REPLACE,
+    PG_CONFLICT_UPDATE
+};
+
+/* How a cell becomes the column's binary form (PostgreSQL's own *send functions). */
+enum dst_postgres_type {
+    PG_TEXT, /* text varchar bpchar json xml: the characters themselves */
+    PG_JSONB,
+    PG_BYTEA,
+    PG_BOOL,
+    PG_INT2,
+    PG_INT4,
+    PG_INT8,
+    PG_FLOAT4,
+    PG_FLOAT8,
+    PG_NUMERIC,
+    PG_DATE,
+    PG_TIMESTAMP,
+    PG_TIMESTAMPTZ,
+    PG_TIME,
+    PG_UUID,
+    PG_BY_SERVER, /* no binary form that we know: the whole COPY goes as text */
+};
+
+/* One column of the load. */
+struct dst_postgres_column {
+    char *name;
+    char *type_name; /* as format_type says it: "numeric(12,2)" */
+    enum dst_postgres_type type;
+    uint32_t cell;      /* which cell of a row */
+    int32_t most_chars; /* of varchar(n) and char(n); -1 = any */
+    bool not_null;
+};
+
+struct dst_postgres {
+    struct dest_env env;
+    char *name; /* pipeline */
+    char *url;
+    char *shown; /* the URL without a password, for errors */
+    char *schema;
+    char *table;         /* without schema */
+    char *quoted;        /* "schema"."table" */
+    char *rejects;       /* quoted */
+    char *quoted_schema; /* "schema"; for our own tables */
+    bool may_create;
+    enum dst_postgres_conflict on_conflict;
+    char **keys;
+    size_t key_count;
+    char *order_by; /* NULL: the last commit wins */
+    struct spec_tolerance tolerance;
+
+    PGconn *conn; /* NULL or broken: connected when next used */
+
+    /* The plan of the present columns; gone with the connection and when the table changes. */
+    struct dst_postgres_column *columns;
+    uint32_t column_count;
+    uint32_t ncols;          /* cells of a row; 0 = no plan */
+    struct ps_buf signature; /* of the columns and the table that the plan was made for */
+    char *copy_sql;          /* COPY … FROM STDIN */
+    char *merge_sql;         /* staging table into the table; NULL: rows go in directly */
+    bool by_server;          /* COPY as text */
+};
+
+/* ---- dst_postgres.c: connection, statements */
+
+struct pg_params {
+    const char *values[PG_PARAMS_MAX];
+    int lengths[PG_PARAMS_MAX];
+    int formats[PG_PARAMS_MAX];
+    Oid types[PG_PARAMS_MAX];
+    uint64_t numbers[PG_PARAMS_MAX]; /* big-endian, pointed to by values */
+    int count;
+};
+void pg_param_int(struct pg_params *params, int64_t value);
+void pg_param_text(struct pg_params *params, const char *text); /* NULL = NULL; borrowed */
+void pg_param_span(struct pg_params *params, struct ps_span bytes, bool null_when_empty);
+void pg_param_id(struct pg_params *params, const struct ps_id *id); /* borrowed */
+
+/* Values of a result in binary form. */
+int64_t pg_value_int(const PGresult *result, int row, int column); /* int8; 0 for NULL */
+struct ps_span pg_value_span(const PGresult *result, int row, int column);
+bool pg_value_id(const PGresult *result, int row, int column, struct ps_id *out);
+
+/* Connects where that is needed. */
+PS_MUSTCHECK enum ps_status dst_postgres_connect(struct dst_postgres *d, struct ps_error *err);
+void dst_postgres_disconnect(struct dst_postgres *d);
+/* One statement, its result in binary form; NULL: err says why. Looks at env.cancel. */
+PGresult *dst_postgres_query(struct dst_postgres *d, const char *sql,
+                             const struct pg_params *params, struct ps_error *err);
+/* One without a result. */
+PS_MUSTCHECK enum ps_status dst_postgres_exec(struct dst_postgres *d, const char *sql,
+                                              const struct pg_params *params, struct ps_error *err);
+/* The server's last word on the running command; *out_result is cleared by the caller. PS_OK for
+ * any answer that is no error. */
+PS_MUSTCHECK enum ps_status dst_postgres_answer(struct dst_postgres *d, PGresult **out_result,
+                                                struct ps_error *err);
+/* Waits until all that was put is sent, reading meanwhile. */
+PS_MUSTCHECK enum ps_status dst_postgres_flush(struct dst_postgres *d, struct ps_error *err);
+/* What the server said as ours. result NULL: the connection's own last error. */
+enum ps_status dst_postgres_fail(struct dst_postgres *d, const PGresult *result, const char *what,
+                                 struct ps_error *err);
+/* The five characters of the last error, "" for none or a lost connection; copied into out. */
+void dst_postgres_state_of(const PGresult *result, char out[6]);
+/* ROLLBACK where a transaction is open; a broken connection is closed. */
+void dst_postgres_roll_back(struct dst_postgres *d);
+bool dst_postgres_canceled(const struct dst_postgres *d);
+void dst_postgres_phase(struct dst_postgres *d, const char *phase);
+/* Appends name as an identifier. */
+void dst_postgres_quote(struct ps_buf *sql, const char *name);
+
+/* ---- dst_postgres_ddl.c: tables */
+
+/* In a transaction: the table where it is missing, ours, and the fence. */
+PS_MUSTCHECK enum ps_status dst_postgres_make_tables(struct dst_postgres *d,
+                                                     const struct dest_table *table,
+                                                     struct ps_error *err);
+/* Makes the plan for these columns, or does nothing where it is made. One error lists all that is
+ * wrong with the table. Not within a transaction that may be rolled back. */
+PS_MUSTCHECK enum ps_status dst_postgres_plan(struct dst_postgres *d,
+                                              const struct spec_column *columns, size_t count,
+                                              struct ps_error *err);
+void dst_postgres_plan_drop(struct dst_postgres *d);
+PS_MUSTCHECK enum ps_status dst_postgres_exists(struct dst_postgres *d, const char *quoted,
+                                                bool *out, struct ps_error *err);
+
+/* ---- dst_postgres_ledger.c */
+
+/* Within the transaction. *out_match false: the fence names another uuid or generation. */
+PS_MUSTCHECK enum ps_status dst_postgres_check_fence(struct dst_postgres *d,
+                                                     const struct dest_batch *batch,
+                                                     bool *out_match, struct ps_error *err);
+/* Inserts the ledger row: loaded where tombstone is NULL, else cancelled for that reason.
+ * *out_done: the batch stands in the ledger already and *out says how; nothing was changed. */
+PS_MUSTCHECK enum ps_status dst_postgres_enter(struct dst_postgres *d,
+                                               const struct dest_batch *batch,
+                                               const char *tombstone, bool *out_done,
+                                               struct dest_result *out, struct ps_error *err);
+/* Range rows. *out_conflict: one is owned by another batch; err names both. */
+PS_MUSTCHECK enum ps_status dst_postgres_enter_ranges(struct dst_postgres *d,
+                                                      const struct dest_batch *batch,
+                                                      bool *out_conflict, struct ps_error *err);
+PS_MUSTCHECK enum ps_status dst_postgres_set_fence(struct dst_postgres *d,
+                                                   struct pipeline_uuid uuid, uint64_t generation,
+                                                   struct ps_error *err);
+PS_MUSTCHECK enum ps_status dst_postgres_enter_counts(struct dst_postgres *d, struct batch_id id,
+                                                      const struct dest_counts *counts,
+                                                      struct ps_error *err);
+enum ps_status dst_postgres_state(struct dest *dest, const char *pipeline_name,
+                                  struct dest_state *out_state, struct ps_error *err);
+enum ps_status dst_postgres_tombstone(struct dest *dest, const struct dest_batch *batch,
+                                      const char *reason, struct dest_result *out,
+                                      struct ps_error *err);
+/* BEGIN, with the session named after what it does (a batch, a prepare), so that a successor can
+ * end it. Locks are waited for 2 s at most: PS_AGAIN, code "lock_timeout". */
+PS_MUSTCHECK enum ps_status dst_postgres_begin(struct dst_postgres *d, struct ps_id name,
+                                               struct ps_error *err);
+/* After a lock_timeout: ends the sessions of this name's earlier lives. A client that is stopped in
+ * the middle of a transaction holds its locks for ever otherwise. */
+PS_MUSTCHECK enum ps_status dst_postgres_end_twins(struct dst_postgres *d, struct ps_id name,
+                                                   struct ps_error *err);
+/* COMMIT; a lost answer is PS_AGAIN. */
+PS_MUSTCHECK enum ps_status dst_postgres_commit(struct dst_postgres *d, bool *out_constraint,
+                                                struct ps_error *err);
+
+/* ---- dst_postgres_page.c */
+enum ps_status dst_postgres_ledger(struct dest *dest, struct dest_page *page, dest_range_fn each,
+                                   void *ctx, struct ps_error *err);
+enum ps_status dst_postgres_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each,
+                                    void *ctx, struct ps_error *err);
+
+/* ---- dst_postgres_value.c: cells as COPY wants them */
+
+/* Appends one field, length included. NULL when it fits, else why not (a static text). */
+const char *dst_postgres_value_put(const struct dst_postgres_column *column,
+                                   const struct cell *cell, struct ps_buf *out);
+/* The same for COPY as text, with the tab or line end behind it. */
+void dst_postgres_value_text(const struct cell *cell, bool last, struct ps_buf *out);
+
+/* ---- dst_postgres_load.c */
+enum ps_status dst_postgres_load(struct dest *dest, const struct spec_column *columns, size_t count,
+                                 const struct dest_batch *batch, struct dest_result *out,
+                                 struct ps_error *err);
+
+static inline struct dst_postgres *
+dst_postgres_of(struct dest *dest)
+{
+    return (struct dst_postgres *)(void *)dest;
+}
+
+/* The status of a failure that a NULL told of. */
+static inline enum ps_status
+dst_postgres_failed(const struct ps_error *err)
+{
+    return err->status;
+}
+
+#endif

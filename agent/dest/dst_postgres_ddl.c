@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tables: ours are made, the user's is made or matched by name; and the plan of a load. */
+#include <stdio.h>
+
+#include "agent/dest/dst_postgres.h"
+#include "common/alloc.h"
+
+/* Ledger rows are never changed after their transaction. Format: DST_POSTGRES_FORMAT. %s: schema.
+ */
+static const char *const own_tables[] = {
+    "CREATE TABLE IF NOT EXISTS %s._penstock_fence(pipeline_name text PRIMARY KEY,"
+    " pipeline_uuid bytea NOT NULL, generation int8 NOT NULL, gc_before int8 NOT NULL DEFAULT 0,"
+    " format int4 NOT NULL DEFAULT 1)",
+    "CREATE TABLE IF NOT EXISTS %s._penstock_ledger(batch_id bytea PRIMARY KEY,"
+    " pipeline_uuid bytea NOT NULL, generation int8 NOT NULL,"
+    " state text NOT NULL CHECK (state IN ('L', 'T')), epoch int8 NOT NULL,"
+    " cluster_epoch int8 NOT NULL, commit_seq int8 NOT NULL, agent text NOT NULL,"
+    " leaf int8 NOT NULL, spec_rev int8 NOT NULL, decoded int8 NOT NULL, rejected int8 NOT NULL,"
+    " filtered int8 NOT NULL, inserted int8 NOT NULL, updated int8 NOT NULL,"
+    " skipped int8 NOT NULL, rejected_at_load int8 NOT NULL, raw_bytes int8 NOT NULL,"
+    " unwrapped_bytes int8 NOT NULL, reason text, at_ms int8 NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS %s._penstock_ledger_range(pipeline_uuid bytea NOT NULL,"
+    " generation int8 NOT NULL, bp_hash bytea NOT NULL, from_offset int8 NOT NULL,"
+    " batch_id bytea NOT NULL, key bytea NOT NULL, version bytea NOT NULL,"
+    " end_offset int8 NOT NULL, eof boolean NOT NULL, resume bytea, records int8 NOT NULL,"
+    " PRIMARY KEY (pipeline_uuid, generation, bp_hash, from_offset))",
+    "CREATE INDEX IF NOT EXISTS _penstock_ledger_range_batch ON"
+    " %s._penstock_ledger_range(batch_id)",
+};
+
+/* One column of the user's table as the server describes it. */
+struct table_column {
+    char *name;
+    char *type_name;
+    Oid base_type; /* below a domain */
+    int32_t typmod;
+    bool not_null;
+    bool has_default;
+    bool generated;
+    bool always_identity;
+    bool is_enum;
+};
+
+struct table_shape {
+    struct table_column *columns;
+    size_t count;
+};
+
+static void
+shape_fini(struct table_shape *shape)
+{
+    for (size_t i = 0; i < shape->count; i++) {
+        ps_free(shape->columns[i].name);
+        ps_free(shape->columns[i].type_name);
+    }
+    ps_free(shape->columns);
+    *shape = (struct table_shape){0};
+}
+
+enum ps_status
+dst_postgres_exists(struct dst_postgres *d, const char *quoted, bool *out, struct ps_error *err)
+{
+    struct pg_params params = {0};
+    pg_param_text(&params, quoted);
+    PGresult *result =
+        dst_postgres_query(d, "SELECT (to_regclass($1) IS NOT NULL)::int::int8", &params, err);
+    if (result == NULL) {
+        return dst_postgres_failed(err);
+    }
+    *out = pg_value_int(result, 0, 0) != 0;
+    PQclear(result);
+    return PS_OK;
+}
+
+static char *
+text_value(const PGresult *result, int row, int column)
+{
+    struct ps_span text = pg_value_span(result, row, column);
+    return ps_xasprintf("%.*s", (int)text.len, (const char *)text.ptr);
+}
+
+static enum ps_status
+read_shape(struct dst_postgres *d, struct table_shape *shape, struct ps_error *err)
+{
+    *shape = (struct table_shape){0};
+    struct pg_params params = {0};
+    pg_param_text(&params, d->quoted);
+    PGresult *result = dst_postgres_query(
+        d,
+        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod),"
+        " (CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END)::int8,"
+        " (CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END)::int8,"
+        " a.attnotnull::int::int8, (a.atthasdef OR a.attidentity <> '')::int::int8,"
+        " (a.attgenerated <> '')::int::int8, (a.attidentity = 'a')::int::int8,"
+        " (t.typtype = 'e')::int::int8, c.relkind::text FROM pg_attribute a"
+        " JOIN pg_type t ON t.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid"
+        " WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"
+        " ORDER BY a.attnum",
+        &params, err);
+    if (result == NULL) {
+        return dst_postgres_failed(err);
+    }
+    shape->count = (size_t)PQntuples(result);
+    shape->columns = ps_xcalloc(shape->count + 1, sizeof *shape->columns);
+    bool is_table = true;
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct ps_span kind = pg_value_span(result, i, 9);
+        is_table = kind.len == 1 && strchr("rpf", kind.ptr[0]) != NULL;
+        shape->columns[i] = (struct table_column){
+            .name = text_value(result, i, 0),
+            .type_name = text_value(result, i, 1),
+            .base_type = (Oid)pg_value_int(result, i, 2),
+            .typmod = (int32_t)pg_value_int(result, i, 3),
+            .not_null = pg_value_int(result, i, 4) != 0,
+            .has_default = pg_value_int(result, i, 5) != 0,
+            .generated = pg_value_int(result, i, 6) != 0,
+            .always_identity = pg_value_int(result, i, 7) != 0,
+            .is_enum = pg_value_int(result, i, 8) != 0,
+        };
+    }
+    PQclear(result);
+    return is_table ? PS_OK
+                    : ps_fail_code(err, PS_REFUSED, "bad_table", "%s: %s is no table", d->shown,
+                                   d->quoted);
+}
+
+/* ---- making tables */
+
+static bool
+is_key(const struct dst_postgres *d, const char *name)
+{
+    for (size_t i = 0; i < d->key_count; i++) {
+        if (strcmp(d->keys[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *
+created_type(const struct spec_column *column)
+{
+    /* Text among numbers is kept as it is only where the column is text. */
+    if (column->on_mismatch == MISMATCH_TEXT) {
+        return "text";
+    }
+    switch (column->type) {
+    case COL_TEXT:
+        return "text";
+    case COL_BIGINT:
+        return "bigint";
+    case COL_DOUBLE:
+        return "double precision";
+    }
+    return "text";
+}
+
+static enum ps_status
+create_table(struct dst_postgres *d, const struct dest_table *table, struct ps_error *err)
+{
+    struct ps_buf sql = PS_BUF_INIT;
+    ps_buf_xprintf(&sql, "CREATE TABLE IF NOT EXISTS %s", d->quoted);
+    for (size_t i = 0; i < table->count; i++) {
+        const struct spec_column *column = &table->columns[i];
+        ps_buf_xprintf(&sql, i == 0 ? "(" : ", ");
+        dst_postgres_quote(&sql, column->name);
+        ps_buf_xprintf(&sql, " %s%s", created_type(column),
+                       is_key(d, column->name) ? " NOT NULL" : "");
+    }
+    for (size_t i = 0; i < d->key_count; i++) {
+        ps_buf_xprintf(&sql, i == 0 ? ", PRIMARY KEY (" : ", ");
+        dst_postgres_quote(&sql, d->keys[i]);
+    }
+    ps_buf_xprintf(&sql, d->key_count == 0 ? ")" : "))");
+    enum ps_status status = dst_postgres_exec(d, ps_buf_str(&sql), NULL, err);
+    ps_buf_fini(&sql);
+    return status;
+}
+
+static enum ps_status
+create_own(struct dst_postgres *d, struct ps_error *err)
+{
+    enum ps_status status = PS_OK;
+    for (size_t i = 0; status == PS_OK && i < sizeof own_tables / sizeof own_tables[0]; i++) {
+        struct ps_buf sql = PS_BUF_INIT;
+        const char *mark = strstr(own_tables[i], "%s");
+        ps_buf_xappend(&sql, own_tables[i], (size_t)(mark - own_tables[i]));
+        ps_buf_xprintf(&sql, "%s%s", d->quoted_schema, mark + 2);
+        status = dst_postgres_exec(d, ps_buf_str(&sql), NULL, err);
+        ps_buf_fini(&sql);
+    }
+    if (status == PS_OK) {
+        char *sql = ps_xasprintf(
+            "CREATE TABLE IF NOT EXISTS %s(n bigserial PRIMARY KEY, batch_id bytea NOT NULL,"
+            " object text, \"offset\" int8 NOT NULL, length int8, line int8, \"column\" text,"
+            " code text NOT NULL, reason text NOT NULL, raw bytea, at_ms int8 NOT NULL)",
+            d->rejects);
+        status = dst_postgres_exec(d, sql, NULL, err);
+        ps_free(sql);
+    }
+    return status;
+}
+
+static enum ps_status
+check_format(struct dst_postgres *d, struct ps_error *err)
+{
+    char *sql = ps_xasprintf("SELECT max(format)::int8 FROM %s._penstock_fence", d->quoted_schema);
+    PGresult *result = dst_postgres_query(d, sql, NULL, err);
+    ps_free(sql);
+    if (result == NULL) {
+        return dst_postgres_failed(err);
+    }
+    int64_t format = pg_value_int(result, 0, 0);
+    PQclear(result);
+    return format <= DST_POSTGRES_FORMAT
+               ? PS_OK
+               : ps_fail_code(
+                     err, PS_REFUSED, "newer_format",
+                     "%s: the ledger in schema %s has format %lld, made by a newer version",
+                     d->shown, d->schema, (long long)format);
+}
+
+enum ps_status
+dst_postgres_make_tables(struct dst_postgres *d, const struct dest_table *table,
+                         struct ps_error *err)
+{
+    bool exists = false;
+    /* CREATE … IF NOT EXISTS is no protection against another session that creates the same. */
+    struct pg_params params = {0};
+    pg_param_text(&params, d->quoted_schema);
+    enum ps_status status = dst_postgres_exec(
+        d, "SELECT pg_advisory_xact_lock(hashtext('penstock'), hashtext($1))", &params, err);
+    if (status == PS_OK) {
+        status = dst_postgres_exists(d, d->quoted, &exists, err);
+    }
+    if (status == PS_OK && !exists) {
+        status = d->may_create
+                     ? create_table(d, table, err)
+                     : ps_fail_code(err, PS_REFUSED, "no_table",
+                                    "%s: no table %s, and create is never", d->shown, d->quoted);
+    }
+    if (status == PS_OK) {
+        status = create_own(d, err);
+    }
+    if (status == PS_OK) {
+        status = check_format(d, err);
+    }
+    if (status == PS_OK) {
+        status = dst_postgres_set_fence(d, table->uuid, table->generation, err);
+    }
+    return status;
+}
+
+/* ---- matching */
+
+/* Object identifiers of pg_type.dat; they never change. */
+static enum dst_postgres_type
+type_of(const struct table_column *column)
+{
+    static const struct {
+        Oid oid;
+        enum dst_postgres_type type;
+    } types[] = {
+        {16, PG_BOOL},          {17, PG_BYTEA},     {19, PG_TEXT},    {20, PG_INT8},
+        {21, PG_INT2},          {23, PG_INT4},      {25, PG_TEXT},    {114, PG_TEXT},
+        {142, PG_TEXT},         {700, PG_FLOAT4},   {701, PG_FLOAT8}, {1042, PG_TEXT},
+        {1043, PG_TEXT},        {1082, PG_DATE},    {1083, PG_TIME},  {1114, PG_TIMESTAMP},
+        {1184, PG_TIMESTAMPTZ}, {1700, PG_NUMERIC}, {2950, PG_UUID},  {3802, PG_JSONB},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (types[i].oid == column->base_type) {
+            return types[i].type;
+        }
+    }
+    return column->is_enum ? PG_TEXT : PG_BY_SERVER;
+}
+
+static const struct table_column *
+find_column(const struct table_shape *shape, const char *name)
+{
+    for (size_t i = 0; i < shape->count; i++) {
+        if (strcmp(shape->columns[i].name, name) == 0) {
+            return &shape->columns[i];
+        }
+    }
+    return NULL;
+}
+
+/* Between one complaint and the next. */
+static struct ps_buf *
+and_also(struct ps_buf *wrong)
+{
+    ps_buf_xappend(wrong, "; ", wrong->len > 0 ? 2 : 0);
+    return wrong;
+}
+
+static void
+complain(const struct table_shape *shape, const struct spec_column *columns, size_t count,
+         struct ps_buf *wrong)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct table_column *column = find_column(shape, columns[i].name);
+        if (column == NULL) {
+            ps_buf_xprintf(and_also(wrong), "there is no column \"%s\"", columns[i].name);
+        } else if (column->generated || column->always_identity) {
+            ps_buf_xprintf(and_also(wrong), "column \"%s\" is %s and takes no value", column->name,
+                           column->generated ? "generated" : "an identity");
+        }
+    }
+    for (size_t i = 0; i < shape->count; i++) {
+        const struct table_column *column = &shape->columns[i];
+        bool loaded = false;
+        for (size_t k = 0; !loaded && k < count; k++) {
+            loaded = strcmp(columns[k].name, column->name) == 0;
+        }
+        if (!loaded && column->not_null && !column->has_default && !column->generated) {
+            ps_buf_xprintf(and_also(wrong),
+                           "column \"%s\" is NOT NULL, has no default and is not loaded",
+                           column->name);
+        }
+    }
+}
+
+/* ---- the plan */
+
+void
+dst_postgres_plan_drop(struct dst_postgres *d)
+{
+    for (uint32_t i = 0; i < d->column_count; i++) {
+        ps_free(d->columns[i].name);
+        ps_free(d->columns[i].type_name);
+    }
+    ps_free(d->columns);
+    ps_free(d->copy_sql);
+    ps_free(d->merge_sql);
+    d->columns = NULL;
+    d->copy_sql = NULL;
+    d->merge_sql = NULL;
+    d->column_count = 0;
+    d->ncols = 0;
+    ps_buf_clear(&d->signature);
+}
+
+static void
+append_names(const struct dst_postgres *d, struct ps_buf *sql)
+{
+    for (uint32_t i = 0; i < d->column_count; i++) {
+        ps_buf_xprintf(sql, i == 0 ? "" : ", ");
+        dst_postgres_quote(sql, d->columns[i].name);
+    }
+}
+
+static void
+append_keys(const struct dst_postgres *d, struct ps_buf *sql)
+{
+    for (size_t i = 0; i < d->key_count; i++) {
+        ps_buf_xprintf(sql, i == 0 ? "" : ", ");
+        dst_postgres_quote(sql, d->keys[i]);
+    }
+}
+
+/* "replace" is the whole row: a column that is not loaded goes back to its default. */
+static void
+append_assignments(const struct dst_postgres *d, const struct table_shape *shape,
+                   struct ps_buf *sql)
+{
+    const char *comma = "";
+    for (uint32_t i = 0; i < d->column_count; i++) {
+        ps_buf_xprintf(sql, "%s", comma);
+        dst_postgres_quote(sql, d->columns[i].name);
+        ps_buf_xprintf(sql, " = excluded.");
+        dst_postgres_quote(sql, d->columns[i].name);
+        comma = ", ";
+    }
+    for (size_t i = 0; d->on_conflict == PG_CONFLICT_REPLACE && i < shape->count; i++) {
+        const struct table_column *column = &shape->columns[i];
+        bool loaded = false;
+        for (uint32_t k = 0; !loaded && k < d->column_count; k++) {
+            loaded = strcmp(d->columns[k].name, column->name) == 0;
+        }
+        if (!loaded && !column->generated && !column->always_identity) {
+            ps_buf_xprintf(sql, ", ");
+            dst_postgres_quote(sql, column->name);
+            ps_buf_xprintf(sql, " = DEFAULT");
+        }
+    }
+}
+
+/* Rows of one key are collapsed first: the one that wins is the latest, or that of the largest
+ * order_by. The keys' order keeps two sessions from waiting for each other. */
+static void
+append_merge(const struct dst_postgres *d, const struct table_shape *shape, struct ps_buf *sql)
+{
+    bool skip = d->on_conflict == PG_CONFLICT_SKIP;
+    ps_buf_xprintf(sql, "WITH up AS (INSERT INTO %s AS t(", d->quoted);
+    append_names(d, sql);
+    ps_buf_xprintf(sql, ") SELECT ");
+    append_names(d, sql);
+    if (skip) {
+        ps_buf_xprintf(sql, " FROM pg_temp._penstock_stage ORDER BY _penstock_n ON CONFLICT");
+        if (d->key_count > 0) {
+            ps_buf_xprintf(sql, " (");
+            append_keys(d, sql);
+            ps_buf_xprintf(sql, ")");
+        }
+        ps_buf_xprintf(sql, " DO NOTHING RETURNING true AS fresh)");
+    } else {
+        ps_buf_xprintf(sql, " FROM (SELECT DISTINCT ON (");
+        append_keys(d, sql);
+        ps_buf_xprintf(sql, ") * FROM pg_temp._penstock_stage ORDER BY ");
+        append_keys(d, sql);
+        if (d->order_by != NULL) {
+            ps_buf_xprintf(sql, ", ");
+            dst_postgres_quote(sql, d->order_by);
+            ps_buf_xprintf(sql, " DESC NULLS LAST");
+        }
+        ps_buf_xprintf(sql, ", _penstock_n DESC) s ON CONFLICT (");
+        append_keys(d, sql);
+        ps_buf_xprintf(sql, ") DO UPDATE SET ");
+        append_assignments(d, shape, sql);
+        if (d->order_by != NULL) {
+            ps_buf_xprintf(sql, " WHERE t.");
+            dst_postgres_quote(sql, d->order_by);
+            ps_buf_xprintf(sql, " IS NULL OR excluded.");
+            dst_postgres_quote(sql, d->order_by);
+            ps_buf_xprintf(sql, " >= t.");
+            dst_postgres_quote(sql, d->order_by);
+        }
+        ps_buf_xprintf(sql, " RETURNING t.xmax = 0 AS fresh)");
+    }
+    ps_buf_xprintf(sql, " SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh)"
+                        " FROM up");
+}
+
+static enum ps_status
+make_stage(struct dst_postgres *d, const struct table_shape *shape, struct ps_error *err)
+{
+    struct ps_buf sql = PS_BUF_INIT;
+    ps_buf_xprintf(&sql, "CREATE TEMP TABLE _penstock_stage ON COMMIT DELETE ROWS AS SELECT ");
+    append_names(d, &sql);
+    ps_buf_xprintf(&sql, " FROM %s WITH NO DATA", d->quoted);
+    enum ps_status status =
+        dst_postgres_exec(d, "DROP TABLE IF EXISTS pg_temp._penstock_stage", NULL, err);
+    if (status == PS_OK) {
+        status = dst_postgres_exec(d, ps_buf_str(&sql), NULL, err);
+    }
+    if (status == PS_OK) {
+        status = dst_postgres_exec(
+            d, "ALTER TABLE pg_temp._penstock_stage ADD COLUMN _penstock_n bigserial", NULL, err);
+    }
+    ps_buf_clear(&sql);
+    if (status == PS_OK) {
+        append_merge(d, shape, &sql);
+        d->merge_sql = ps_xstrdup(ps_buf_str(&sql));
+        /* Planning finds a key without its unique index before any row has moved. */
+        char *explain = ps_xasprintf("EXPLAIN %s", d->merge_sql);
+        status = dst_postgres_exec(d, explain, NULL, err);
+        ps_free(explain);
+    }
+    ps_buf_fini(&sql);
+    return status;
+}
+
+static void
+set_column(struct dst_postgres *d, const struct table_column *column, uint32_t cell)
+{
+    bool limited = column->base_type == 1042 || column->base_type == 1043;
+    struct dst_postgres_column *out = &d->columns[d->column_count++];
+    *out = (struct dst_postgres_column){.name = ps_xstrdup(column->name),
+                                        .type_name = ps_xstrdup(column->type_name),
+                                        .type = type_of(column),
+                                        .cell = cell,
+                                        .most_chars =
+                                            limited && column->typmod > 4 ? column->typmod - 4 : -1,
+                                        .not_null = column->not_null};
+    d->by_server = d->by_server || out->type == PG_BY_SERVER;
+}
+
+static enum ps_status
+make_plan(struct dst_postgres *d, const struct table_shape *shape,
+          const struct spec_column *columns, size_t count, struct ps_error *err)
+{
+    d->columns = ps_xcalloc(count, sizeof *d->columns);
+    d->by_server = false;
+    for (size_t i = 0; i < count; i++) {
+        set_column(d, find_column(shape, columns[i].name), (uint32_t)i);
+    }
+    struct ps_buf sql = PS_BUF_INIT;
+    bool staged = d->on_conflict != PG_CONFLICT_ERROR;
+    ps_buf_xprintf(&sql, "COPY %s(", staged ? "pg_temp._penstock_stage" : d->quoted);
+    append_names(d, &sql);
+    ps_buf_xprintf(&sql, ") FROM STDIN%s", d->by_server ? "" : " (FORMAT binary)");
+    d->copy_sql = ps_xstrdup(ps_buf_str(&sql));
+    ps_buf_fini(&sql);
+    return staged ? make_stage(d, shape, err) : PS_OK;
+}
+
+enum ps_status
+dst_postgres_plan(struct dst_postgres *d, const struct spec_column *columns, size_t count,
+                  struct ps_error *err)
+{
+    struct ps_buf signature = PS_BUF_INIT;
+    for (size_t i = 0; i < count; i++) {
+        ps_buf_xprintf(&signature, "%zu:%s,", strlen(columns[i].name), columns[i].name);
+    }
+    bool same =
+        d->ncols == count && ps_span_eq(ps_buf_span(&signature), ps_buf_span(&d->signature));
+    if (same) {
+        ps_buf_fini(&signature);
+        return PS_OK;
+    }
+    dst_postgres_plan_drop(d);
+    struct table_shape shape = {0};
+    struct ps_buf wrong = PS_BUF_INIT;
+    enum ps_status status = read_shape(d, &shape, err);
+    if (status == PS_OK && shape.count == 0) {
+        status = ps_fail_code(err, PS_REFUSED, "not_visible", "%s: there is no table %s", d->shown,
+                              d->quoted);
+    }
+    if (status == PS_OK) {
+        complain(&shape, columns, count, &wrong);
+        status = wrong.len == 0
+                     ? make_plan(d, &shape, columns, count, err)
+                     : ps_fail_code(err, PS_REFUSED, "table_mismatch", "%s: table %s: %s", d->shown,
+                                    d->quoted, ps_buf_str(&wrong));
+    }
+    if (status == PS_OK) {
+        d->ncols = (uint32_t)count;
+        ps_buf_xappend(&d->signature, signature.ptr, signature.len);
+    } else {
+        dst_postgres_plan_drop(d);
+    }
+    ps_buf_fini(&wrong);
+    ps_buf_fini(&signature);
+    shape_fini(&shape);
+    return status;
+}
