@@ -82,6 +82,9 @@ def families(f):
         'http': ('loads over HTTP: the same rows whatever the server does; kill -9', [
             scenario.format('over_http.py', ''),
             scenario.format('kill.py', f'--http --rounds {f["http_kill_rounds"]}')]),
+        'postgres': ('PostgreSQL as a destination: values, conflicts, errors, faults, kill -9', [
+            scenario.format('postgres.py', ''),
+            scenario.format('kill.py', f'--dest postgresql --rounds {f["kill_rounds_postgres"]}')]),
         'kill_asan': ('the same under asan', [
             f'python3 tests/scenario/kill.py --build build/asan --rounds {f["asan_kill_rounds"]}']),
         'mutants': ('broken builds are caught', [

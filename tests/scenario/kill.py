@@ -5,7 +5,7 @@
 destination follows the table: no row twice and none that the source does not have at any instant,
 none lost at the end.
 
-usage: kill.py [--build build/dev] [--rounds 60] [--seed N] [--http]
+usage: kill.py [--build build/dev] [--rounds 60] [--seed N] [--http] [--dest sqlite|postgresql]
        kill.py --large [--rounds 60]      one large object in ranges on 4 leaves, instead of 40
        kill.py --mutants [--rounds 60]    the harness itself: three broken builds must be caught
 
@@ -29,6 +29,8 @@ sys.path.insert(0, os.path.join(HERE, '..', 'support'))
 import data  # noqa: E402
 import origin  # noqa: E402
 from checker import Checker, Expected  # noqa: E402
+from pg_checker import PgChecker  # noqa: E402
+from pg_server import PgServer, find_bin  # noqa: E402
 from cluster import PHASES, ROOT, Cluster, Report, leaf_number, leaf_phases, wait_for  # noqa: E402
 
 # Phases are widened here and there only: commit and report are short by nature.
@@ -61,6 +63,8 @@ class Harness:
         self.loads = 0
         self.fences = 0
         self.slowest_s = 0.0
+        self.server = PgServer(('shared_buffers=128MB',)).start() if args.dest == 'postgresql' else None
+        self.kinds = VICTIMS + ('server',) if self.server else VICTIMS
 
     # ---- one kill
 
@@ -97,13 +101,14 @@ class Harness:
 
     def kill_once(self, cluster):
         """False when no batch is open now."""
-        victim = self.rng.choice(VICTIMS)
+        victim = self.rng.choice(self.kinds)
         wanted = self.wanted_phase()
         chosen = self.wait_for_phase(cluster, wanted) if wanted else None
         leaves = list(cluster.leaves().values())
         if not leaves:
             return False
         target = [chosen or self.rng.choice(leaves)] if victim == 'leaf' else leaves
+        spared = victim in ('coordinator', 'server')
         self.freeze(target)
         phases = [phase for pid in target for phase in leaf_phases(pid)]
         if not phases or (victim == 'leaf' and self.has_died_twice(cluster, target[0])):
@@ -117,9 +122,11 @@ class Harness:
             cluster.coordinator.kill()
         if victim in ('agent', 'all'):
             cluster.agents['a'].kill()  # its leaves die with it
+        if victim == 'server':
+            self.server.kill()
         for pid in target:
             try:
-                os.kill(pid, signal.SIGCONT if victim == 'coordinator' else signal.SIGKILL)
+                os.kill(pid, signal.SIGCONT if spared else signal.SIGKILL)
             except ProcessLookupError:
                 pass
         self.rounds += 1
@@ -127,6 +134,8 @@ class Harness:
         self.hits.update(phases)
         if victim in ('coordinator', 'all'):
             cluster.start_coordinator()
+        if victim == 'server':
+            self.server.start(fresh=False)
         if victim in ('agent', 'all'):
             cluster.start_agent(failpoints=DELAYS, wait=False, extra=self.agent_options)
         return True
@@ -136,6 +145,9 @@ class Harness:
     def raise_fence(self, cluster, checker, database):
         """Another cluster takes the pipeline over; from here on ours may commit nothing."""
         def raised():
+            if self.server:
+                self.server.sql('UPDATE _penstock_fence SET generation = generation + 1')
+                return True
             try:
                 subprocess.run(['sqlite3', '-cmd', '.timeout 3000', database,
                                 'UPDATE _penstock_fence SET generation = generation + 1;'],
@@ -166,6 +178,18 @@ class Harness:
 
     # ---- one load
 
+    def begin(self, database):
+        """An empty destination, and the one who watches it."""
+        if not self.server:
+            return Checker(self.expected, database)
+        self.server.sql('DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO loader',
+                        user='admin')
+        return PgChecker(self.expected, self.server)
+
+    def close(self):
+        if self.server:
+            self.server.close()
+
     def poll(self, checker):
         checker.poll()
         if checker.problems:
@@ -177,13 +201,17 @@ class Harness:
         with_fence = self.loads % (2 if self.args.fence else 3) == 0
         kills_before_fence = self.rng.randrange(2, 6)
         with Cluster(self.args.build, quiet=self.args.mutants) as cluster:
-            database = cluster.path('out.db')
-            checker = Checker(self.expected, database)
+            database = self.server.url() if self.server else cluster.path('out.db')
+            checker = self.begin(database)
             cluster.start_coordinator()
             cluster.start_agent(failpoints=DELAYS, extra=self.agent_options)
             spec = data.spec('kill', self.source, database, '32KiB')
             if self.origin is not None:
                 spec['source'] = {'url': f'{self.origin.url}/**/*'}
+            cluster.start_agent(failpoints=DELAYS)
+            spec = data.spec('kill', self.source, database, '32KiB')
+            if self.server:
+                spec['destination']['url'] = database
             cluster.apply(spec)
             cluster.start('kill')
             first_round = self.rounds
@@ -245,6 +273,8 @@ def run(args):
                 pass
         except Caught as error:
             caught = str(error)
+        finally:
+            harness.close()
         return harness, caught
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -297,11 +327,15 @@ def main():
     parser.add_argument('--seed', type=int, default=int.from_bytes(os.urandom(3), 'big'))
     parser.add_argument('--large', action='store_true', help='one large object, in ranges')
     parser.add_argument('--http', action='store_true', help='the same objects from a web server')
+    parser.add_argument('--dest', choices=('sqlite', 'postgresql'), default='sqlite')
     parser.add_argument('--mutants', action='store_true')
     parser.add_argument('--verbose', action='store_true', help='show the logs of what failed')
     args = parser.parse_args()
     args.fence = False
     report = Report()
+    if args.dest == 'postgresql' and find_bin() is None:
+        print('skipped: there is no PostgreSQL server (package postgresql)\n0 passed, 0 failed, 1 skipped')
+        return 0
     print(f'seed {args.seed}', flush=True)
     if args.mutants:
         mutants(args, report)

@@ -92,20 +92,26 @@ class Expected:
             self.rows[digest(cells)] += 1
 
 
+LEDGER_RANGES = ('SELECT pipeline_uuid, generation, bp_hash, key, from_offset, end_offset, eof '
+                 'FROM _penstock_ledger_range ORDER BY 1, 2, 3, 5')
+
+
 def ledger_problems(database):
-    """What is wrong with the ledger of a load that has ended: the ranges of each object must follow
-    each other without a gap, from its first byte to its end. A range in which no record begins is
-    [cut, cut) and says nothing."""
-    found = []
+    """What is wrong with the ledger of a load that has ended."""
     connection = sqlite3.connect(f'file:{database}?mode=ro', uri=True, timeout=5)
     try:
-        rows = connection.execute(
-            'SELECT pipeline_uuid, generation, bp_hash, key, from_offset, end_offset, eof '
-            'FROM _penstock_ledger_range ORDER BY 1, 2, 3, 5').fetchall()
+        rows = connection.execute(LEDGER_RANGES).fetchall()
     except sqlite3.OperationalError as error:
         return [] if 'no such table' in str(error) else [f'the ledger cannot be read: {error}']
     finally:
         connection.close()
+    return chain_problems(rows)
+
+
+def chain_problems(rows):
+    """The ranges of each object must follow each other without a gap, from its first byte to its
+    end. A range in which no record begins is [cut, cut) and says nothing."""
+    found = []
     at = {}
     for uuid, generation, bp_hash, key, begin, end, eof in rows:
         name = (uuid, generation, bp_hash)
@@ -209,13 +215,16 @@ class Checker:
             return self.problems + [f'the table cannot be read: {error}']
         for cells in rows:
             self.take(cells)
+        self.check_whole(rejects[0] if rejects else (0, 0))
+        for problem in ledger_problems(self.database):
+            self.problem(problem)
+        return self.problems
+
+    def check_whole(self, rejects):
+        """After all rows were taken; rejects: how many, and how many distinct."""
         lost = self.expected.rows - self.seen
         if lost:
             self.problem(f'{sum(lost.values())} of {self.expected.total} rows are lost')
-        for problem in ledger_problems(self.database):
-            self.problem(problem)
-        have = rejects[0] if rejects else (0, 0)
-        if have != (self.expected.rejects, self.expected.rejects):
-            self.problem(f'{have[0]} rejects ({have[1]} distinct), expected '
+        if rejects != (self.expected.rejects, self.expected.rejects):
+            self.problem(f'{rejects[0]} rejects ({rejects[1]} distinct), expected '
                          f'{self.expected.rejects}')
-        return self.problems

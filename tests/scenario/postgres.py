@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""PostgreSQL as a destination, over a real server of the test's own: every edge value reads back as
+when psql's \\copy wrote it, and what the server would refuse is refused; conflicts, tables, what
+people meet when they connect, a stopped twin, a connection cut in the middle.
+
+usage: postgres.py [--build build/dev]"""
+import argparse
+import csv
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..', 'support'))
+from cluster import ROOT, Cluster, Report, wait_for  # noqa: E402
+from pg_server import PgServer, find_bin, free_port  # noqa: E402
+
+# Values to write into a column of each type. A value that is not text of the type is there too.
+VALUES = {
+    'bigint': ['0', '-1', '9223372036854775807', '-9223372036854775808', '9223372036854775808', 'x', '007', '1.5'],
+    'integer': ['2147483647', '-2147483648', '2147483648', '12'],
+    'smallint': ['32767', '-32768', '32768'],
+    'double precision': ['0.1', '-0', '1e308', '5e-324', 'NaN', 'Infinity', '-Infinity', '1.7976931348623157e308', 'one'],
+    'real': ['0.1', '3.4e38', '1e39', '1.17549435e-38', 'NaN'],
+    'numeric': ['0', '-0.00', '12345678901234567890123456789012345678', '0.00000000000000000000000000000000000001',
+                '-99999999999999999999999999999999999999', '1e10', '1.50', '10000', '9999.9999', '0.0001', '1.2e-5',
+                'NaN', 'Infinity', '.5', '5.', '--1', '12a', '100000000', '-0.10203', '1e-130', '1e130'],
+    'numeric(12,2)': ['1.5', '9999999999.99', '10000000000', '0.005', '-0.004'],
+    'text': ['', 'plain', "it's", 'a\\b', 'tab\there', 'line\nbreak', '😀 𝔸', '\\N', 'x' * 1048576],
+    'varchar(5)': ['12345', '123456', 'äöüßé', 'abc       ', ''],
+    'char(3)': ['ab', 'abc', 'abcd'],
+    'boolean': ['true', 'FALSE', 't', 'n', 'on', 'off', '1', '0', 'maybe'],
+    'date': ['2024-02-29', '2023-02-29', '0001-01-01', '9999-12-31', '4713-01-01 BC', '0044-03-15 BC', 'infinity',
+             '2024-13-01', '2024-01-32', '1900-02-29', '2000-02-29', 'someday', '5874897-12-31'],
+    'time': ['00:00', '23:59:59.999999', '24:00:00', '12:34:56.7', '25:00', '23:59:60'],
+    'timestamp': ['2024-01-02 03:04:05', '2024-01-02T03:04:05.123456', '0001-01-01 00:00:00', '9999-12-31 23:59:59.999999',
+                  '2016-12-31 23:59:60', 'infinity', '-infinity', '0044-03-15 12:00:00 BC', '2024-02-30 00:00', 'now and then'],
+    'timestamptz': ['2024-01-02 03:04:05Z', '2024-01-02 03:04:05+02:00', '2024-01-02T03:04:05.5-0730', '2024-01-02 03:04:05+14'],
+    'uuid': ['123e4567-e89b-12d3-a456-426614174000', '123E4567E89B12D3A456426614174000',
+             '{123e4567-e89b-12d3-a456-426614174000}', '123e4567-e89b-12d3-a456-42661417400', 'g' * 32],
+    'json': ['{"a": [1, 2]}', 'null', '1e400', '{"a": }', '"\\u0000"'],
+    'jsonb': ['{"b": 1, "a": [1.50, null]}', '[]', '{bad}', '"x"'],
+    'bytea': ['\\x00ff10', 'plain bytes', '\\x'],
+    # No binary form that we know: the whole COPY goes as text.
+    'interval': ['1 day 02:03:04', 'P1Y2M', 'a while'],
+    'inet': ['192.168.0.1/24', '::1', '300.1.1.1'],
+    'integer[]': ['{1,2,NULL}', '{}', '{x}'],
+    'mood': ['happy', 'sad', 'angry'],
+    'timetz': ['12:00:00+02'],
+}
+# Where we differ from \\copy on purpose: (type, value) -> what stands in the table, None = refused.
+OURS = {('numeric', '5.'): '5'}
+
+
+def sql_text(value):
+    return "'" + value.replace("'", "''") + "'"
+
+
+class Story:
+    def __init__(self, args, server, folder):
+        self.penstock = os.path.join(ROOT, args.build, 'bin', 'penstock')
+        self.build = args.build
+        self.server = server
+        self.folder = folder
+        self.loads = 0
+
+    def load(self, rows, header, table, *more, url=None, env=None):
+        self.loads += 1
+        name = f'l{self.loads}'
+        path = os.path.join(self.folder, f'{name}.csv')
+        with open(path, 'w', newline='', encoding='utf-8') as out:
+            writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator='\n')
+            writer.writerow(header)
+            writer.writerows(rows)
+        done = subprocess.run(
+            [self.penstock, 'load', path, '--into', url or self.server.url(), '--table', table, '--name', name,
+             '--state', os.path.join(self.folder, name), '--leaves', '1', *more],
+            capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=120, check=False)
+        return done
+
+    # ---- values
+
+    def written_by_psql(self, kind, value):
+        """What \\copy makes of it: the text that the server then prints, or None where it refuses."""
+        path = os.path.join(self.folder, 'one.csv')
+        with open(path, 'w', newline='', encoding='utf-8') as out:
+            csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator='\n').writerow([value])
+        os.chmod(path, 0o644)
+        try:
+            found = self.server.lines(f'CREATE TEMP TABLE one(v {kind});\n'
+                                      f"\\copy one FROM '{path}' (FORMAT csv)\n"
+                                      'SELECT md5(v::text) FROM one;')
+            return found[-1]
+        except RuntimeError:
+            return None
+
+    def values(self, report, kind, values):
+        table = 'v_' + ''.join(c if c.isalnum() else '_' for c in kind)
+        self.server.sql(f'CREATE TABLE {table}(n int, v {kind})')
+        done = self.load(list(enumerate(values)), ['n', 'v'], table, '--set',
+                         'columns=[{name: n, type: bigint}, {name: v, type: text}]')
+        if done.returncode not in (0, 3):
+            report.case(False, f'{kind}: load ended with {done.returncode}: {done.stderr[-400:]}')
+            return
+        ours = {int(n): text for n, text in self.server.sql(f'SELECT n, md5(v::text) FROM {table}')}
+        wrong = []
+        for n, value in enumerate(values):
+            expected = OURS.get((kind, value), self.written_by_psql(kind, value))
+            if ours.get(n) != expected and (kind, value) not in OURS:
+                wrong.append(f'{value[:40]!r}: {"loaded" if n in ours else "refused"}, psql '
+                             f'{"refused" if expected is None else "wrote another" if n in ours else "loaded"}')
+        report.case(not wrong, f'{kind}: {len(values)} values as psql writes them' + ''.join(f'; {w}' for w in wrong))
+
+    # ---- tables and conflicts
+
+    def conflicts(self, report):
+        for policy, more, expected in (
+                ('skip', [], [['1', 'a', '10'], ['2', 'b', '10'], ['3', 'C', '7']]),
+                ('update', ['--set', 'destination.order_by=ts'], [['1', 'a', '10'], ['2', 'B', '11'], ['3', 'C', '7']]),
+                ('replace', ['--set', 'destination.last_commit_wins=true'],
+                 [['1', 'A', '5'], ['2', 'B', '11'], ['3', 'D', '6']])):
+            self.server.sql('DROP TABLE IF EXISTS c, c_rejects; CREATE TABLE c(id int PRIMARY KEY, name text, ts int);'
+                            "INSERT INTO c VALUES (1, 'a', 10), (2, 'b', 10)")
+            done = self.load([[1, 'A', 5], [2, 'B', 11], [3, 'C', 7], [3, 'D', 6]], ['id', 'name', 'ts'], 'c',
+                             '--set', f'destination.on_conflict={policy}', '--set', 'destination.key=[id]', *more)
+            rows = self.server.sql('SELECT * FROM c ORDER BY id')
+            report.case(done.returncode == 0 and rows == expected, f'on_conflict {policy}: {rows} {done.stderr[-300:] if done.returncode else ""}')
+
+    def guilty_rows(self, report):
+        self.server.sql('CREATE TABLE parent(id int PRIMARY KEY); INSERT INTO parent SELECT generate_series(0, 4999);'
+                        'CREATE TABLE g(id int UNIQUE, p int REFERENCES parent DEFERRABLE INITIALLY DEFERRED,'
+                        " note text NOT NULL CHECK (note <> 'bad'))")
+        rows = [[i, i % 5000, 'bad' if i in (7, 12345) else 'good'] for i in range(20000)]
+        rows += [[3, 3, 'twice'], [30000, 5000, 'orphan']]
+        done = self.load(rows, ['id', 'p', 'note'], 'g')
+        count = self.server.value('SELECT count(*) FROM g')
+        codes = self.server.sql('SELECT count(*), count(DISTINCT line) FROM g_rejects')
+        report.case(done.returncode == 3 and count == '19998' and codes == [['4', '4']],
+                    f'only the guilty rows are refused: {count} loaded, {codes} rejects {done.stderr[-300:] if count != "19998" else ""}')
+
+    def tables(self, report):
+        self.server.sql('CREATE TABLE m(a int, b int GENERATED ALWAYS AS (a + 1) STORED, c int NOT NULL,'
+                        ' d int GENERATED ALWAYS AS IDENTITY)')
+        done = self.load([[1, 2, 3, 4]], ['a', 'b', 'd', 'e'], 'm')
+        text = done.stderr + done.stdout
+        words = ['"b" is generated', '"d" is an identity', 'no column "e"', '"c" is NOT NULL']
+        report.case(done.returncode == 7 and all(word in text for word in words),
+                    'one error says all that is wrong with the table' + ('' if done.returncode == 7 else f': {done.returncode} {text[-500:]}'))
+        done = self.load([['1', 'x']], ['we"ird', 'select'], 'public.Qu"oted')
+        rows = self.server.sql('SELECT "we""ird", "select" FROM public."Qu""oted"') if done.returncode == 0 else done.stderr
+        report.case(rows == [['1', 'x']], f'names are quoted: {rows}')
+
+    # ---- what people meet
+
+    def meets(self, report, what, done, words):
+        text = done.stderr + done.stdout
+        report.case(done.returncode != 0 and all(word in text for word in words),
+                    f'{what}: {" ".join(text.split())[-300:]}')
+
+    def errors(self, report):
+        row = ([[1]], ['a'])
+        self.meets(report, 'no database', self.load(*row, 't', url=self.server.url('nowhere')),
+                   ['nowhere', 'destination.url'])
+        self.meets(report, 'a password in the URL',
+                   self.load(*row, 't', url=self.server.url().replace('loader@', 'loader:secret@')), ['secret in plain text'])
+        self.server.sql('CREATE ROLE reader LOGIN', user='admin')
+        self.server.sql('CREATE TABLE locked(a int)')
+        self.meets(report, 'no privilege', self.load(*row, 'locked', url=self.server.url(user='reader')),
+                   ['permission denied'])
+        self.meets(report, 'no schema', self.load(*row, 'nowhere.t'), ['nowhere'])
+
+    # ---- faults
+
+    def twin(self, report):
+        """A leaf that is stopped in the middle of its transaction is ended by its batch's next life."""
+        path = os.path.join(self.folder, 'twin')
+        os.makedirs(path)
+        with open(os.path.join(path, 'rows.csv'), 'w', encoding='ascii') as out:
+            out.write('id,v\n' + ''.join(f'{i},{i}\n' for i in range(5000)))
+        with Cluster(self.build) as cluster:
+            cluster.start_coordinator()
+            cluster.start_agent(leaves=1, failpoints='dest.after_rows@1=delay:1500')
+            cluster.apply({'name': 'twin', 'source': {'url': f'file:{path}/*.csv'}, 'format': {'type': 'csv'},
+                           'destination': {'url': self.server.url(), 'table': 'twin'}})
+            cluster.start('twin')
+            def inside():
+                """The server says to an owner what its sessions do; a prepare is over when there is a ledger."""
+                return self.server.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%penstock'"
+                                         " AND state = 'idle in transaction' AND to_regclass('twin') IS NOT NULL") != '0'
+            wait_for('a leaf inside its transaction', 20, inside)
+            victim = cluster.agents['a'].pid
+            leaf = list(cluster.leaves().values())[0]
+            os.kill(leaf, signal.SIGSTOP)
+            os.kill(victim, signal.SIGSTOP)
+            cluster.start_agent('b', leaves=1)
+            state = cluster.wait_end('twin', 60)['state']
+            os.kill(victim, signal.SIGCONT)
+            try:
+                os.kill(leaf, signal.SIGCONT)
+            except ProcessLookupError:
+                pass
+            time.sleep(0.5)
+            count = self.server.value('SELECT count(*) FROM twin')
+            report.case(state == 'completed' and count == '5000', f'a stopped twin is ended: {state}, {count} rows')
+
+    def cut_commit(self, report):
+        """The connection ends before, in and behind COMMIT, seen from a proxy of our own."""
+        for place in ('before', 'behind'):
+            proxy = CuttingProxy(self.server.port, place)
+            done = self.load([[i] for i in range(1000)], ['id'], f'cut_{place}',
+                             url=self.server.url(port=proxy.port))
+            count = self.server.value(f'SELECT count(*) FROM cut_{place}')
+            report.case(done.returncode == 0 and count == '1000' and proxy.cuts == 1,
+                        f'connection cut {place} COMMIT reached the server: {count} rows, {proxy.cuts} cut {done.stderr[-300:] if done.returncode else ""}')
+            proxy.close()
+
+
+class CuttingProxy:
+    """Forwards bytes; once, at the first COMMIT of a session that has inserted a ledger row, it ends both
+    connections: before the server has seen it, or after, without the answer."""
+
+    def __init__(self, port, place):
+        self.place = place
+        self.target = port
+        self.cuts = 0
+        self.listener = socket.socket()
+        self.listener.bind(('127.0.0.1', 0))
+        self.listener.listen(16)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(('127.0.0.1', self.target))
+            state = {'armed': False, 'mute': False}
+            threading.Thread(target=self.pump, args=(client, server, state, True), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, state, False), daemon=True).start()
+
+    def pump(self, source, sink, state, up):
+        try:
+            while data := source.recv(65536):
+                if up and b'_penstock_ledger_range' in data:
+                    state['armed'] = True
+                if up and state['armed'] and self.cuts == 0 and b'COMMIT\0' in data:
+                    self.cuts = 1
+                    if self.place == 'behind':
+                        state['mute'] = True
+                        sink.sendall(data)
+                        source.settimeout(0.3)
+                        time.sleep(0.3)
+                    break
+                if not up and state['mute']:
+                    continue
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--build', default='build/dev')
+    args = parser.parse_args()
+    if find_bin() is None:
+        print('skipped: there is no PostgreSQL server (package postgresql)\n0 passed, 0 failed, 1 skipped')
+        return 0
+    report = Report()
+    folder = tempfile.mkdtemp(prefix='pk-pg-', dir='/tmp')
+    os.chmod(folder, 0o755)
+    server = PgServer().start()
+    try:
+        server.sql("CREATE TYPE mood AS ENUM ('happy', 'sad')")
+        story = Story(args, server, folder)
+        for kind, values in VALUES.items():
+            story.values(report, kind, values)
+        for part in (story.conflicts, story.guilty_rows, story.tables, story.errors, story.twin, story.cut_commit):
+            part(report)
+    finally:
+        server.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    return report.end()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
