@@ -16,7 +16,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from datasets import Data  # noqa: E402
-from harness import CASES, Bench, Skip  # noqa: E402
+from harness import BUILD, CASES, ROOT, Bench, Skip  # noqa: E402
 
 
 def load_cases():
@@ -42,6 +42,7 @@ def main():
         for case in CASES.values():
             print(f'{case.name:20} {case.what}')
         return 0
+    BUILD[0] = os.path.join(ROOT, args.build)
     unknown = [name for name in args.name if name not in CASES]
     if unknown:
         parser.error(f'no case {", ".join(unknown)}; there are {", ".join(CASES)}')
@@ -50,8 +51,7 @@ def main():
         if args.data:
             os.makedirs(args.data, exist_ok=True)
         data = Data(os.path.abspath(args.data or folder),
-                    os.path.join(os.path.dirname(os.path.dirname(HERE)), args.build,
-                                 'bench/bench_gen'))
+                    os.path.join(BUILD[0], 'bench/bench_gen'))
         for name in args.name or CASES:
             bench = Bench(args, CASES[name], folder, data)
             try:

@@ -20,6 +20,7 @@ import typing
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 CASES = {}
+BUILD = ['']  # the build's folder, set once by bench.py
 
 
 class Skip(Exception):
@@ -90,23 +91,19 @@ def remove(*paths):
                 os.unlink(path + end)
 
 
-def timed(command, script=None, env=None, cwd=None):
+def timed(command, script=None, cwd=None):
     """Runs one command, feeding it script; a failure ends the bench with its output."""
-    with tempfile.TemporaryFile() as out:
-        began = time.monotonic()
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env, cwd=cwd,
-                                 stdin=subprocess.PIPE if script else subprocess.DEVNULL)
-        if script:
-            child.stdin.write(script.encode())
-            child.stdin.close()
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.monotonic() - began
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        output = out.read().decode(errors='replace')
-    if child.returncode != 0:
-        raise SystemExit(f'{command[0]} ended with {child.returncode}: {output[-2000:]}')
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, output=output)
+    with tempfile.NamedTemporaryFile() as figures:
+        done = subprocess.run([bench_run(), figures.name, *command], cwd=cwd, text=True,
+                              input=script or '', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            raise SystemExit(f'{command[0]} ended with {done.returncode}: {done.stdout[-2000:]}')
+        wall, cpu, rss = figures.read().split()
+    return Run(float(wall), float(cpu), int(rss), output=done.stdout)
+
+
+def bench_run():
+    return os.path.join(BUILD[0], 'bench/bench_run')
 
 
 def median_ratio(ours, theirs):

@@ -17,14 +17,29 @@ def ndjson(bench):
                   files.raw_bytes, Gate(cpu_a_gb=9.0))
 
 
+def counted(run, rows):
+    run.result = int(rows)
+    return run
+
+
+def into_sqlite_counted(bench, source):
+    run = into_sqlite(bench, source)
+    return counted(run, run.result[0])
+
+
+def duckdb_table(bench, paths):
+    run = peers.duckdb(bench, 'ndtable', paths)
+    return counted(run, run.output)
+
+
 @case('ndjson-duckdb', objects=16)
 def ndjson_duckdb(bench):
     """NDJSON files into one SQLite file, against DuckDB into its own table."""
     bench.needs('format.type=ndjson', 'NDJSON')
     peers.duckdb_home(not bench.args.no_gate)
     files = bench.data.ndjson(bench.objects)
-    bench.compare(Side('penstock', lambda: into_sqlite(bench, files.glob)),
-                  [Side('DuckDB', lambda: peers.duckdb(bench, 'ndtable', files.paths), 2.0)],
+    bench.compare(Side('penstock', lambda: into_sqlite_counted(bench, files.glob)),
+                  [Side('DuckDB', lambda: duckdb_table(bench, files.paths), 2.0)],
                   files.raw_bytes)
 
 
