@@ -188,6 +188,7 @@ type_by_name(const struct spec *spec)
     }
     bool file = strcmp(spec_scheme(url, scheme), "file") == 0;
     size_t len = file ? strlen(url) : strcspn(url, "?#");
+    len -= len > 0 && url[len - 1] == '}'; /* of a list of names the last one says it */
     for (size_t i = 0; i < sizeof wraps / sizeof *wraps; i++) {
         if (ends_with(url, &len, wraps[i])) {
             break;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 
+#include <stdio.h>
+
 #include "spec/spec.h"
 
 static const char flights[] = "name: flights\n"
@@ -227,6 +229,53 @@ Test(spec, keys_of_other_drivers_are_refused)
     cr_assert_eq(spec_int(spec, "source.rows"), 5);
     cr_assert_null(spec_str(spec, "destination.table"));
     spec_unref(spec);
+}
+
+Test(spec, a_name_says_the_format)
+{
+    static const struct {
+        const char *url;
+        const char *type;
+    } cases[] = {
+        {"a.csv", "csv"},           {"a", "csv"},       {"d/*.ndjson", "ndjson"},
+        {"d/x.JSONL.gz", "ndjson"}, {"a.json", "json"}, {"file:a.json.zst", "json"},
+        {"d/{a,b.json}", "json"},   {".json", "csv"},   {"null:", "csv"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "{name: x, source: {url: '%s'}, destination: {url: 'null:'}}",
+                 cases[i].url);
+        struct spec *spec = good(text);
+        cr_expect_str_eq(spec_str(spec, "format.type"), cases[i].type, "%s", cases[i].url);
+        spec_unref(spec);
+    }
+    struct spec *spec = good("{name: x, source: {url: a.json}, format: {type: csv, header: false}, "
+                             "destination: {url: 'null:'}}");
+    cr_expect(spec_is(spec, "format.type", "csv"));
+    spec_unref(spec);
+}
+
+Test(spec, wrong_paths)
+{
+    struct spec_errors errors = bad("name: x\n"
+                                    "source: {url: a.json}\n"
+                                    "destination: {url: 'null:'}\n"
+                                    "format: {items: 'a..b', delimiter: ';'}\n"
+                                    "columns:\n"
+                                    "  - a.b[0].c\n"
+                                    "  - 'a.'\n"
+                                    "  - {name: b, from: 'x[y]'}\n"
+                                    "  - {name: c, from: '[\"q\\\"\\\\.[\"].d'}\n"
+                                    "  - {name: d, from: '[\"q\\n\"]'}\n"
+                                    "  - {name: e, from: 'a[0'}\n");
+    expect(&errors, "format.items", 4, "at character 3 a name");
+    expect(&errors, "format.delimiter", 4, "is only for format:csv");
+    expect(&errors, "columns[1].from", 7, "at character 3 a name");
+    expect(&errors, "columns[2].from", 8, "an index from 0");
+    expect(&errors, "columns[4].from", 10, "\\\" or \\\\ is expected");
+    expect(&errors, "columns[5].from", 11, "] is expected");
+    cr_expect_eq(errors.count, 6);
+    spec_errors_fini(&errors);
 }
 
 Test(spec, secrets_are_refused)
