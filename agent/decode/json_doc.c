@@ -390,18 +390,19 @@ member_step(struct json_run *run)
         return rest_unexpected(run, "a name in quotes");
     }
     uint64_t left = (uint64_t)(run->end - run->at);
-    scan->end = scan->limit = run->end;
-    scan->final = run->eof;
-    if (!json_walk_scratch(&decoder->walk, (size_t)left)) {
+    bool whole = left <= decoder->max_record_bytes;
+    scan->limit = run->end;
+    scan->end = whole ? run->end : run->at + decoder->max_record_bytes;
+    scan->final = whole && run->eof;
+    if (!json_walk_scratch(&decoder->walk, (size_t)(scan->end - run->at))) {
         return ps_fail(run->err, PS_FULL, "json: no memory for a name");
     }
     const uint8_t *end = json_string_rest(scan, run->at + 1, run->at + 1, &name);
-    while (end != NULL && end < run->end && strchr(" \t\r\n", *end) != NULL && *end != 0) {
+    while (end != NULL && end < scan->end && strchr(" \t\r\n", *end) != NULL && *end != 0) {
         end++;
     }
-    bool cut = end == NULL ? scan->fault == JSON_END : end == run->end;
-    uint64_t seen = (uint64_t)((end == NULL ? scan->bad_at : end) - run->at);
-    if (seen > decoder->max_record_bytes) {
+    bool cut = end == NULL ? scan->fault == JSON_END : end == scan->end;
+    if (cut && !whole) {
         json_reason(decoder, "too_long",
                     "byte %llu: a name on the way to format.items is longer than "
                     "limits.max_record_bytes",
