@@ -129,3 +129,54 @@ Test(infer, a_part_of_an_object_leaves_its_last_line_out)
     infer_free(infer);
     spec_unref(spec);
 }
+
+static const char NDJSON[] = "format: {type: ndjson}\n";
+
+Test(infer, the_union_of_keys)
+{
+    expect(NDJSON,
+           OBJECTS(
+               "{\"i\":1,\"d\":1.5,\"t\":\"1\",\"big\":9223372036854775808,\"n\":null,\"b\":true}\n"
+               "{\"i\":-20,\"late\":[1],\"d\":2}\n",
+               "{\"more\":{\"x\":1},\"i\":0}\n"),
+           "i:bigint d:double t:text big:text n:text b:text late:text more:text",
+           "big: text, for \"9223372036854775808\" has more digits");
+    expect(NDJSON, OBJECTS("{\"a\":1}\n{\"a\":\"x\"}\n"), "a:text", "\"x\" is a text");
+    expect(NDJSON, OBJECTS("{\"Id\":1,\"id\":2,\"\":3,\"x.y\":4,\"id_2\":5}\n"),
+           "Id:bigint id_2:bigint _3:bigint x.y:bigint id_2_2:bigint", "");
+    /* A record that is none has no columns. */
+    expect(NDJSON, OBJECTS("{\"a\":1}\n{\"b\":2,\"c\":tru}\n{\"d\":3}\n"), "a:bigint d:bigint",
+           "would be rejected");
+    expect("format: {type: json, items: rows}\n", OBJECTS("{\"rows\":[{\"a\":1},{\"b\":2.5}]}"),
+           "a:bigint b:double", "");
+}
+
+Test(infer, paths)
+{
+    expect("format: {type: ndjson}\n"
+           "columns: [{name: city, from: user.address.city}, {name: tag, from: 'tags[0]'},\n"
+           "  {name: dotted, from: '[\"a.b\"]'}, {name: no, from: nobody.knows}]\n",
+           OBJECTS("{\"user\":{\"address\":{\"city\":\"Bern\"}},\"tags\":[7],\"a.b\":1.5}\n"),
+           "city:text tag:bigint dotted:double no:text", "");
+}
+
+Test(infer, a_key_keeps_its_path)
+{
+    struct spec *spec = spec_of(NDJSON);
+    struct infer *infer = NULL;
+    struct ps_error err = {0};
+    const struct spec_column *columns = NULL;
+    const char *note = NULL;
+    size_t count = 0;
+    cr_assert_eq(infer_new(spec, &infer, &err), PS_OK);
+    cr_assert_eq(infer_add(infer, "o", ps_span_str("{\"a.b\":1,\"c\":2,\"q\\\"\":3}"), true, &err),
+                 PS_OK);
+    cr_assert_eq(infer_end(infer, &columns, &count, &note, &err), PS_OK);
+    cr_assert_eq(count, 3);
+    cr_expect_str_eq(columns[0].name, "a.b");
+    cr_expect_str_eq(columns[0].from, "[\"a.b\"]");
+    cr_expect_str_eq(columns[1].from, "c");
+    cr_expect_str_eq(columns[2].from, "[\"q\\\"\"]");
+    infer_free(infer);
+    spec_unref(spec);
+}

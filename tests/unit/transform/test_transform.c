@@ -99,7 +99,7 @@ expect_with(transform_row_fn row, const char *more, const char *text, const char
     size_t count = 0;
     size_t consumed = 0;
     bool stopped = false;
-    const struct decode_ops *ops = decode_find("csv", &err);
+    const struct decode_ops *ops = decode_find(spec_str(spec, "format.type"), &err);
     cr_assert_eq(infer_new(spec, &infer, &err), PS_OK);
     cr_assert_eq(infer_end(infer, &columns, &count, &note, &err), PS_OK, "%s", err.text);
     enum ps_status status = transform_new(spec, columns, count, &flow.transform, &err);
@@ -189,6 +189,31 @@ Test(transform, lineage_defaults_and_constants)
            "baddata missing_column");
 }
 
+Test(transform, json_fields)
+{
+    expect("format: {type: ndjson}\n"
+           "columns: [{name: a, type: bigint, default: '5'}, {name: b, type: text, default: none}, "
+           "{name: c, from: b.c, type: double}, {name: d, from: b.c, type: text}]\n",
+           "{\"a\":9223372036854775807,\"b\":{\"c\":1.50}}\n{\"b\":\"\"}\n{\"a\":null,\"b\":null}\n"
+           "{\"a\":\"12\"}\n{\"a\":1.0}\n{\"a\":true}\n{\"a\":1e400,\"b\":[1, 2]}\n"
+           "{\"a\":-7,\"b\":[1, \"x\"]}\n{\"a\":0,\"b\":{\"c\":1e400}}\n",
+           "i9223372036854775807 t{\"c\":1.50} r1.5 t1.50 \ni5 t - - \n- - - - \ni12 tnone - - \n"
+           "i-7 t[1, \"x\"] - - \n"
+           "a bad_type found \"1.0\"; a bigint is expected\n"
+           "a bad_type found \"true\"; a bigint is expected\n"
+           "a bad_type found \"1e400\"; a bigint is expected\n"
+           "c bad_type found \"1e400\"; a double is expected\n");
+    /* Four columns of one and the same bytes: more than the record has. */
+    expect("format: {type: ndjson}\n"
+           "columns: [{name: a, type: text}, {name: b, from: a.b, type: text}, "
+           "{name: c, from: a.b.c, type: text}, {name: d, from: 'a.b.c[0]', type: text}]\n",
+           "{\"a\":{\"b\":{\"c\":[\"0123456789012345678901234567890123456789\"]}}}\n",
+           "t{\"b\":{\"c\":[\"0123456789012345678901234567890123456789\"]}} "
+           "t{\"c\":[\"0123456789012345678901234567890123456789\"]} "
+           "t[\"0123456789012345678901234567890123456789\"] "
+           "t0123456789012345678901234567890123456789 \n");
+}
+
 Test(transform, decimal_comma)
 {
     expect("format: {decimal: ',', delimiter: ';'}\n"
@@ -234,7 +259,7 @@ Test(transform, rows_allocate_nothing)
     struct decoder *decoder = NULL;
     struct ps_error err = {0};
     size_t count = spec_columns(spec, &columns);
-    const struct decode_ops *ops = decode_find("csv", &err);
+    const struct decode_ops *ops = decode_find(spec_str(spec, "format.type"), &err);
     cr_assert_eq(transform_new(spec, columns, count, &flow.transform, &err), PS_OK);
     flow.block = block_new((uint32_t)count);
     cr_assert_eq(ops->open(spec, ps_span("", 0), 0, &decoder, &err), PS_OK);
