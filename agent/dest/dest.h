@@ -27,6 +27,8 @@ struct dest_env {
     void (*turn_release)(void *ctx, const char *dest_identity);
     /* Says where a load is: "load", then "commit"; for progress and the kill harness. */
     void (*phase)(void *ctx, const char *phase);
+    uint64_t
+        memory_bytes;     /* it may keep so much of the destination in memory; 0: its own default */
     const char *base_dir; /* what a relative URL is relative to */
     const _Atomic bool *cancel;
 };

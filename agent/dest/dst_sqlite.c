@@ -16,7 +16,8 @@
 enum {
     /* How long SQLite itself waits for a lock before it lets us look at the cancel flag. */
     WAIT_MS = 100,
-    CACHE_KIB = 4096,
+    CACHE_MOST_KIB = 4096,
+    CACHE_LEAST_KIB = 512,
 };
 
 extern const struct dest_ops dst_sqlite_ops;
@@ -306,6 +307,16 @@ disconnect(struct dst_sqlite *d)
     d->image = NULL;
 }
 
+static unsigned
+cache_kib(const struct dst_sqlite *d)
+{
+    uint64_t kib = d->env.memory_bytes / 1024;
+    if (kib == 0 || kib > CACHE_MOST_KIB) {
+        return CACHE_MOST_KIB;
+    }
+    return kib < CACHE_LEAST_KIB ? CACHE_LEAST_KIB : (unsigned)kib;
+}
+
 static enum ps_status
 set_up(struct dst_sqlite *d, bool fresh, struct ps_error *err)
 {
@@ -313,9 +324,9 @@ set_up(struct dst_sqlite *d, bool fresh, struct ps_error *err)
     (void)sqlite3_extended_result_codes(d->db, 1);
     char sql[256];
     snprintf(sql, sizeof sql,
-             "PRAGMA synchronous=FULL; PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY;"
+             "PRAGMA synchronous=FULL; PRAGMA cache_size=-%u; PRAGMA temp_store=MEMORY;"
              " PRAGMA mmap_size=0; PRAGMA foreign_keys=ON; PRAGMA locking_mode=NORMAL;",
-             CACHE_KIB);
+             cache_kib(d));
     enum ps_status status = dst_sqlite_exec(d, sql, err);
     if (status == PS_OK && fresh) {
         snprintf(sql, sizeof sql, "PRAGMA page_size=%d", DST_SQLITE_PAGE_BYTES);

@@ -16,8 +16,6 @@
 
 enum {
     PROGRESS_MS = 500,
-    /* What is not rows: windows, inference, frames, SQLite's cache. */
-    RESERVE_BYTES = 16 * 1024 * 1024,
 };
 /* Segments on disk; an agent option comes with staging that outlives its process. */
 static const uint64_t STAGE_QUOTA_BYTES = UINT64_C(64) << 30;
@@ -199,10 +197,12 @@ static enum ps_status
 open_stage(struct leaf_core *core, struct ps_error *err)
 {
     const struct leaf_config *config = core->config;
+    /* Small budgets are taken by the reserve alone: their rows live on disk. */
+    uint64_t least = config->budget_bytes / 16;
     struct stage_limits limits = {
-        .memory_bytes = config->budget_bytes > 2 * RESERVE_BYTES
-                            ? config->budget_bytes - RESERVE_BYTES
-                            : config->budget_bytes / 2,
+        .memory_bytes = config->budget_bytes > LEAF_RESERVE_BYTES + least
+                            ? config->budget_bytes - LEAF_RESERVE_BYTES
+                            : least,
         .quota_bytes = STAGE_QUOTA_BYTES,
     };
     char *dir = ps_xasprintf("%s/leaf-%u/stage", config->state_dir, config->leaf);

@@ -349,6 +349,13 @@ leaf_core_wait_locked(struct leaf_core *core, int64_t wait_ms)
     pthread_cond_timedwait(&core->changed, &core->lock, &until);
 }
 
+uint64_t
+leaf_core_dest_bytes(const struct leaf_core *core)
+{
+    uint64_t budget = core->config->budget_bytes;
+    return budget <= LEAF_RESERVE_BYTES ? budget / 32 : budget / 16;
+}
+
 bool
 leaf_core_wait_for_room(struct leaf_core *core, const struct leaf_job *job, const char *whose,
                         unsigned attempt, const struct ps_error *err)

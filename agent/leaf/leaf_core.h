@@ -17,7 +17,11 @@
 #include "agent/stage/stage.h"
 #include "common/queue.h"
 
-enum { LEAF_HELD_MAX = 8 }; /* the agent gives two; room for a drain and a late repeat */
+enum {
+    LEAF_HELD_MAX = 8, /* the agent gives two; room for a drain and a late repeat */
+    /* Of the budget, what is not rows: the program, windows, inference, SQLite's cache. */
+    LEAF_RESERVE_BYTES = 16 * 1024 * 1024,
+};
 
 /* Proven of an object: the first record boundary at or after stop_at is `end`. end 0: no entry. */
 enum { LEAF_BOUNDARIES = 64 };
@@ -103,6 +107,9 @@ void leaf_core_turn_granted(struct leaf_core *core, uint64_t number);
 PS_MUSTCHECK bool leaf_core_wait_for_room(struct leaf_core *core, const struct leaf_job *job,
                                           const char *whose, unsigned attempt,
                                           const struct ps_error *err);
+
+/* What a destination may keep in memory: a share of what is not for rows. */
+uint64_t leaf_core_dest_bytes(const struct leaf_core *core);
 
 /* Waits on core->changed at most wait_ms, for something another thread sets. Holding core->lock. */
 void leaf_core_wait_locked(struct leaf_core *core, int64_t wait_ms);

@@ -220,6 +220,7 @@ leaf_load_thread(void *ctx)
 {
     struct load load = {.core = ctx};
     load.env = (struct dest_env){
+        .memory_bytes = leaf_core_dest_bytes(load.core),
         .ctx = &load,
         .turn_take = turn_take,
         .turn_release = turn_release,

@@ -290,6 +290,7 @@ open_dest(struct work *work, const struct dest_ops **out_ops, struct dest **out,
         return err->status;
     }
     work->env = (struct dest_env){
+        .memory_bytes = leaf_core_dest_bytes(work->core),
         .ctx = work,
         .turn_take = turn_take,
         .turn_release = turn_release,
