@@ -72,6 +72,10 @@ def families(f):
             scenario.format('disk_full.py', f'--rounds {f["disk_full_rounds"]}')]),
         'syscalls': ('system calls that fail below stage, catalog, destination and source', [
             scenario.format('syscalls.py', f'--cases {f["syscall_cases"]}')]),
+        'clocks': ('wall clocks that are wrong', [scenario.format('clocks.py', '')]),
+        'memory': ('peak memory of every process', [
+            scenario.format('memory.py', f'--gzip-mib {f["memory_gzip_mib"]} '
+                            f'--objects {f["memory_objects"]} --seconds {f["memory_seconds"]}')]),
         'compat': ('what older versions left behind is understood', [
             scenario.format('compat.py', '')]),
         'pause': ('SIGSTOP of leaf, agent and turn holder; coordinator away', [
