@@ -198,8 +198,8 @@ eng_pipeline_step_all(struct engine *engine)
 int64_t
 eng_pipeline_next_ms(struct engine *engine, struct eng_pipeline *p)
 {
-    bool active = (p->state == PIPELINE_PREPARING || p->state == PIPELINE_RUNNING) &&
-                  eng_task_find(engine, p, PENSTOCK__TASK_KIND__TASK_DISCOVER) == NULL;
-    return active && p->row.discovery_complete && p->limits.is_continuous ? p->next_discover_ms
-                                                                          : INT64_MAX;
+    bool looks_again = p->limits.is_continuous && p->row.discovery_complete &&
+                       (p->state == PIPELINE_PREPARING || p->state == PIPELINE_RUNNING);
+    bool idle = looks_again && eng_task_find(engine, p, PENSTOCK__TASK_KIND__TASK_DISCOVER) == NULL;
+    return idle ? p->next_discover_ms : INT64_MAX;
 }

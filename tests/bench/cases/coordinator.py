@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(ROOT, 'tests', 'support'))
 from cluster import Daemon, UnixConnection, wait_for  # noqa: E402
 
 CLIENTS = 100
+QUIET = 0.2  # share of the processors that others may have while rates are judged
 SPEC = ('{"name":"p","source":{"url":"file:/nowhere/*.csv"},"destination":{"url":"null:"}}')
 
 
@@ -164,19 +165,26 @@ def rpc(bench):
         groups.append(peer(bench, 'group', seconds))
         claims.append(ours(bench, 'claim', 3 * objects))
         each.append(peer(bench, 'each', seconds))
+    after = busy_share()
     single, claim, group, one = (medians(runs) for runs in (singles, claims, groups, each))
-    bench.figure('grants and completions', single['requests_s'], 'requests/s', least=20000)
-    bench.figure('p99 of a grant', single['sync_p99_us'] / 1000, 'ms', most=20)
-    bench.figure('p99 of a completion', single['done_p99_us'] / 1000, 'ms', most=20)
-    bench.figure('claims of 16', claim['claimed_s'], 'batches/s', least=60000)
+    # A rate is this program's only where nothing else runs; beside that the floor judges.
+    quiet = max(before, after) < QUIET
+    bench.figure('grants and completions', single['requests_s'], 'requests/s', least=20000 * quiet)
+    bench.figure('p99 of a grant', single['sync_p99_us'] / 1000, 'ms', most=20 * quiet)
+    bench.figure('p99 of a completion', single['done_p99_us'] / 1000, 'ms', most=20 * quiet)
+    bench.figure('claims of 16', claim['claimed_s'], 'batches/s', least=60000 * quiet)
     bench.figure('completions after them', claim['reported_s'], 'requests/s')
-    bench.figure('discovery', claim['discovered_s'], 'objects/s', least=100000)
+    bench.figure('discovery', claim['discovered_s'], 'objects/s', least=100000 * quiet)
     bench.figure('the floor, nng + group commit of one row', group['requests_s'], 'requests/s')
-    bench.figure('share of the floor', single['requests_s'] / group['requests_s'], 'x')
-    bench.figure('nng + a commit a request', one['requests_s'], 'requests/s')
-    print(f'rpc: a batch costs {single["server_us"]:.0f} us here and {single["client_us"]:.0f} us in '
-          f'the clients (claimed by 16: {claim["server_us"]:.0f} us); {len(singles)} rounds; machine '
-          f'busy before {before:.0%}, after {busy_share():.0%}')
+    bench.figure('p99 of the floor', group['request_p99_us'] / 1000, 'ms')
+    bench.figure('share of the floor', single['requests_s'] / group['requests_s'], 'x', least=0.4)
+    bench.figure('times a commit a request', single['requests_s'] / one['requests_s'], 'x',
+                 least=1.5)
+    print(f'rpc: CPU a batch: {single["server_us"]:.0f} us here, {single["client_us"]:.0f} us in the '
+          f'clients (claimed by 16: {claim["server_us"]:.0f} us here); the floor: '
+          f'{group["client_us"]:.0f} us a request in its clients; {len(singles)} rounds; machine '
+          f'busy before {before:.0%}, after {after:.0%}' +
+          ('' if quiet else ': rates and latencies are not judged'))
 
 
 @case('idle')
@@ -248,8 +256,12 @@ def catalog(bench):
               f'{found["page_p99_us"]:.0f}; CPU a batch {found["batch_cpu_us"]:.0f} us; ready in '
               f'{found["ready_ms"]:.0f} ms')
     bench.figure('bytes a row', large['row_bytes'], 'bytes', most=250)
-    bench.figure('discovery', large['discovered_s'], 'objects/s', least=100000)
-    for name in ('grant_p50_us', 'grant16_p50_us', 'page_p50_us', 'batch_cpu_us', 'ready_ms'):
-        bench.figure(f'{name}, large to small', large[name] / small[name], 'x', most=2)
+    quiet = before < QUIET
+    bench.figure('discovery', large['discovered_s'], 'objects/s', least=100000 * quiet)
+    for name in ('grant_p50_us', 'grant16_p50_us', 'done_p50_us', 'page_p50_us', 'batch_cpu_us',
+                 'ready_ms'):
+        ratio = large[name] / small[name]
+        steady = quiet or name == 'batch_cpu_us'
+        bench.figure(f'{name}, large to small', ratio, 'x', most=2 * steady)
     bench.figure('restart to ready', large['ready_ms'], 'ms', most=2000)
     print(f'catalog: machine busy before {before:.0%}, after {busy_share():.0%}')
