@@ -208,8 +208,6 @@ class Harness:
             spec = data.spec('kill', self.source, database, '32KiB')
             if self.origin is not None:
                 spec['source'] = {'url': f'{self.origin.url}/**/*'}
-            cluster.start_agent(failpoints=DELAYS)
-            spec = data.spec('kill', self.source, database, '32KiB')
             if self.server:
                 spec['destination']['url'] = database
             cluster.apply(spec)
