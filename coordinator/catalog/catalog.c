@@ -170,6 +170,11 @@ catalog_write(struct catalog *catalog, enum query_name name, sqlite3_stmt **out,
             return ps_wrap(err, status, "catalog");
         }
         catalog->writing = true;
+    } else if (sqlite3_get_autocommit(catalog->db) != 0) {
+        /* A full disk or an I/O error has rolled the transaction back by itself: a write from here
+         * on would be one of its own, and stand without those before it. */
+        return ps_fail_code(err, PS_AGAIN, "catalog_rolled_back",
+                            "catalog: the transaction is gone");
     }
     *out = catalog->queries[name];
     return PS_OK;
