@@ -333,7 +333,8 @@ turn(struct sim *sim)
     }
     sim->turn_at_ms = next_ms > sim->now_ms ? next_ms : sim->now_ms + 1;
     sim->turn_wanted = true;
-    if (!sim->plan.is_large && sim->turns % (64 + sim->plan.objects) == 0) {
+    bool strict = getenv("PENSTOCK_SIM_STRICT") != NULL;
+    if (strict || (!sim->plan.is_large && sim->turns % (64 + sim->plan.objects) == 0)) {
         sim_check_now(sim);
     }
 }

@@ -12,7 +12,7 @@ sim_dest_init(struct sim *sim)
     sim->objects = ps_xcalloc(plan->objects, sizeof *sim->objects);
     for (uint32_t i = 0; i < plan->objects; i++) {
         struct sim_object *object = &sim->objects[i];
-        snprintf(object->key, sizeof object->key, "data/%05u.csv", i);
+        snprintf(object->key, sizeof object->key, "data/%06u.csv", i);
         object->record_bytes = 1 + sim_below(sim, 100);
         object->size = sim_percent(sim, 10) ? 0 : sim_below(sim, plan->most_bytes);
         if (plan->object_bytes > 0) {
@@ -66,7 +66,7 @@ sim_dest_object(const struct sim *sim, ProtobufCBinaryData key)
     char text[32];
     unsigned index = 0;
     snprintf(text, sizeof text, "%.*s", (int)key.len, (const char *)key.data);
-    if (sscanf(text, "data/%5u.csv", &index) != 1 || index >= sim->plan.objects) {
+    if (sscanf(text, "data/%6u.csv", &index) != 1 || index >= sim->plan.objects) {
         fprintf(stderr, "no such object: %s\n", text);
         abort();
     }

@@ -53,9 +53,10 @@ spec_of(const struct sim *sim)
                         "\"format\":{\"null\":[\"null-%u\"]},"
                         "\"destination\":{\"url\":\"sqlite:sim.db\",\"table\":\"t\"},"
                         "\"errors\":{\"max_retries\":%u,\"on_failure\":\"%s\"},"
-                        "\"limits\":{\"batch_bytes\":%llu}}",
+                        "\"limits\":{\"batch_bytes\":%llu,\"max_leaves\":%u}}",
                         sim->raised, sim->plan.max_retries, sim->plan.on_failure,
-                        (unsigned long long)sim->plan.batch_bytes);
+                        (unsigned long long)sim->plan.batch_bytes,
+                        sim->plan.is_large ? 0 : 64);
 }
 
 void

@@ -559,7 +559,7 @@ on_ack(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
             free_work(work);
             return;
         }
-        sim_task_next(work);
+        sim_task_next(sim, work);
         work->waits_for_ack = false;
         sim_at(sim, (int64_t)sim_below(sim, 300), work_on_task, sim_agent_who(agent), work->serial,
                NULL);

@@ -6,7 +6,7 @@
 
 #include "common/alloc.h"
 
-enum { PAGE_OBJECTS = 7, CHUNK_RANGES = 5 };
+enum { PAGE_OBJECTS = 7, PAGE_MOST_OBJECTS = 1000, CHUNK_RANGES = 5 };
 
 static const Penstock__Task *
 task_of(const struct sim_work *work)
@@ -31,21 +31,28 @@ sim_task_begin(struct sim_work *work)
     }
 }
 
-void
-sim_task_next(struct sim_work *work)
+static uint32_t
+page_objects(const struct sim *sim)
 {
-    work->page += is_discovery(work) ? PAGE_OBJECTS : 1;
+    return sim->plan.is_large ? PAGE_MOST_OBJECTS : PAGE_OBJECTS;
+}
+
+void
+sim_task_next(const struct sim *sim, struct sim_work *work)
+{
+    work->page += is_discovery(work) ? page_objects(sim) : 1;
 }
 
 static void
 report_page(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, struct sim_work *work)
 {
-    Penstock__ObjectRef refs[PAGE_OBJECTS];
-    Penstock__ObjectRef *refs_at[PAGE_OBJECTS];
+    uint32_t most = page_objects(sim);
+    Penstock__ObjectRef *refs = ps_xcalloc(most, sizeof *refs);
+    Penstock__ObjectRef **refs_at = ps_xcalloc(most, sizeof(Penstock__ObjectRef *));
     Penstock__LeafDiscovered page = PENSTOCK__LEAF_DISCOVERED__INIT;
     char cursor[16];
     uint32_t first = work->page;
-    for (; page.n_objects < PAGE_OBJECTS && first + page.n_objects < sim->plan.objects;
+    for (; page.n_objects < most && first + page.n_objects < sim->plan.objects;
          page.n_objects++) {
         const struct sim_object *object = &sim->objects[first + page.n_objects];
         Penstock__ObjectRef *ref = refs_at[page.n_objects] = &refs[page.n_objects];
@@ -63,6 +70,8 @@ report_page(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, str
     page.cursor = proto_bytes(cursor, strlen(cursor));
     page.last = work->last = first + page.n_objects >= sim->plan.objects;
     sim_leaf_say(sim, agent, leaf, MSG_LEAF_DISCOVERED, &page.base);
+    ps_free(refs);
+    ps_free(refs_at);
 }
 
 struct result {

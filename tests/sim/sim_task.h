@@ -35,7 +35,7 @@ void sim_task_begin(struct sim_work *work);
 /* Sends the page or chunk that is next; sets work->last. */
 void sim_task_report(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
                      struct sim_work *work);
-void sim_task_next(struct sim_work *work);
+void sim_task_next(const struct sim *sim, struct sim_work *work);
 void sim_task_give_up(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
                       struct sim_work *work);
 
