@@ -55,8 +55,7 @@ spec_of(const struct sim *sim)
                         "\"errors\":{\"max_retries\":%u,\"on_failure\":\"%s\"},"
                         "\"limits\":{\"batch_bytes\":%llu,\"max_leaves\":%u}}",
                         sim->raised, sim->plan.max_retries, sim->plan.on_failure,
-                        (unsigned long long)sim->plan.batch_bytes,
-                        sim->plan.is_large ? 0 : 64);
+                        (unsigned long long)sim->plan.batch_bytes, sim->plan.is_large ? 0 : 64);
 }
 
 void

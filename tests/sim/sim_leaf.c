@@ -561,8 +561,9 @@ on_ack(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
         }
         sim_task_next(sim, work);
         work->waits_for_ack = false;
-        sim_at(sim, (int64_t)sim_below(sim, 300), work_on_task, sim_agent_who(agent), work->serial,
-               NULL);
+        uint64_t most_ms = sim->plan.is_large ? 2 : 300;
+        sim_at(sim, (int64_t)sim_below(sim, most_ms), work_on_task, sim_agent_who(agent),
+               work->serial, NULL);
     }
 }
 

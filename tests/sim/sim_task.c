@@ -52,8 +52,7 @@ report_page(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, str
     Penstock__LeafDiscovered page = PENSTOCK__LEAF_DISCOVERED__INIT;
     char cursor[16];
     uint32_t first = work->page;
-    for (; page.n_objects < most && first + page.n_objects < sim->plan.objects;
-         page.n_objects++) {
+    for (; page.n_objects < most && first + page.n_objects < sim->plan.objects; page.n_objects++) {
         const struct sim_object *object = &sim->objects[first + page.n_objects];
         Penstock__ObjectRef *ref = refs_at[page.n_objects] = &refs[page.n_objects];
         *ref = (Penstock__ObjectRef)PENSTOCK__OBJECT_REF__INIT;

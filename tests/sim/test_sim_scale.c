@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Many agents: how busy their leaves are, and that the engine is not what they wait for. Virtual
- * time; a message takes 1 ms, a batch 0.5 to 2 s, and the destination takes commits side by side. */
+ * time; a message takes 1 ms, a batch 0.5 to 2 s, and the destination takes commits side by side.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <time.h>
