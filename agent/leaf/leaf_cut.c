@@ -198,6 +198,19 @@ leaf_cut_cancelled_locked(struct leaf_core *core, struct leaf_job *job)
     }
 }
 
+void
+leaf_cut_make_room(struct leaf_core *core)
+{
+    pthread_mutex_lock(&core->lock);
+    for (size_t i = 0; i < core->parked_count; i++) {
+        struct leaf_job *job = core->parked[i];
+        job->cut.whole = false;
+        stage_batch_free(job->rows);
+        job->rows = NULL;
+    }
+    pthread_mutex_unlock(&core->lock);
+}
+
 int64_t
 leaf_cut_wait_ms(struct leaf_core *core)
 {

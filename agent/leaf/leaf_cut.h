@@ -36,6 +36,9 @@ void leaf_cut_proof(struct leaf_core *core, const Penstock__Proof *proof);
 /* The job was just marked as cancelled: a parked one goes where it is given back. core->lock. */
 void leaf_cut_cancelled_locked(struct leaf_core *core, struct leaf_job *job);
 
+/* Those that wait give up what they have staged; once proven they are decoded again. */
+void leaf_cut_make_room(struct leaf_core *core);
+
 /* For the extract thread: how long until a parked job is due (PS_WAIT_FOREVER: none is parked), the
  * one that is due, and any one (when draining). NULL = none. */
 int64_t leaf_cut_wait_ms(struct leaf_core *core);

@@ -205,7 +205,8 @@ extract_and_seal(struct extract *extract, struct leaf_job *job, size_t *out_fail
 }
 
 /* A full disk below the stage is waited out, and everything begins anew: a segment that could not
- * be written is condemned. */
+ * be written is condemned. What waits for a proof, here or on its way there, makes room: it is this
+ * range that the proof may wait for. */
 static enum ps_status
 make_rows(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
           struct ps_error *err)
@@ -216,10 +217,11 @@ make_rows(struct extract *extract, struct leaf_job *job, size_t *out_failed_rang
         if (attempt > 0) {
             leaf_core_note(core, "%s", "");
         }
-        if (status == PS_OK || !leaf_decide_waits_for_room(err)) {
+        if (status == PS_OK || !leaf_decide_waits_for_room(err) || job->cut.guess) {
             return status;
         }
         forget_decoded(core, job);
+        leaf_cut_make_room(core);
         if (atomic_load(&core->drain) ||
             !leaf_core_wait_for_room(core, job, "staging folder's", attempt, err)) {
             return ps_fail(err, PS_CANCELED, "asked to stop while the disk was full");
@@ -249,6 +251,9 @@ take_one(struct extract *extract, struct leaf_job *job)
     } else if (!job->message->grant->tombstone) {
         job->cut.guess = false;
         status = make_rows(extract, job, &failed_range, &err);
+        if (status == PS_OK && job->cut.is && PS_FAILPOINT("leaf.before_proof")) {
+            status = ps_fail(&err, PS_AGAIN, "failpoint leaf.before_proof");
+        }
         if (job->cut.is && (status == PS_OK || (job->cut.guess && status != PS_CANCELED))) {
             /* A failure under a guess may be the guess's: it is not worth a word before the start
              * is proven. Then the same, if it is the source's, comes again. */
