@@ -2,83 +2,9 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "agent/leaf/leaf_ahead.h"
-#include "common/alloc.h"
-
-/* A source whose objects are their own keys; "bad…" cannot be opened, "torn…" not be read. */
-struct source {
-    _Atomic int open_now, opened, at_once, most_at_once;
-    int64_t delay_ns;
-};
-
-struct source_reader {
-    struct source *source;
-    struct ps_span text;
-    size_t at;
-};
-
-static bool
-begins(struct ps_span key, const char *with)
-{
-    return key.len >= strlen(with) && memcmp(key.ptr, with, strlen(with)) == 0;
-}
-
-static enum ps_status
-fake_open_object(struct source *source, struct ps_span key, struct ps_span version,
-                 struct source_reader **out, struct ps_error *err)
-{
-    (void)version;
-    int now = atomic_fetch_add(&source->at_once, 1) + 1;
-    if (now > atomic_load(&source->most_at_once)) {
-        atomic_store(&source->most_at_once, now);
-    }
-    nanosleep(&(struct timespec){.tv_nsec = source->delay_ns}, NULL);
-    atomic_fetch_sub(&source->at_once, 1);
-    if (begins(key, "bad")) {
-        return ps_fail_code(err, PS_REFUSED, "source_missing", "%.*s", (int)key.len, key.ptr);
-    }
-    struct source_reader *reader = ps_xcalloc(1, sizeof *reader);
-    reader->source = source;
-    reader->text = key;
-    atomic_fetch_add(&source->open_now, 1);
-    atomic_fetch_add(&source->opened, 1);
-    *out = reader;
-    return PS_OK;
-}
-
-static enum ps_status
-fake_read(struct source_reader *reader, uint8_t *out, size_t cap, size_t *out_n,
-          struct ps_error *err)
-{
-    if (begins(reader->text, "torn")) {
-        return ps_fail(err, PS_AGAIN, "%.*s", (int)reader->text.len, reader->text.ptr);
-    }
-    size_t n = reader->text.len - reader->at;
-    n = n < 3 ? n : 3;
-    n = n < cap ? n : cap;
-    memcpy(out, reader->text.ptr + reader->at, n);
-    reader->at += n;
-    *out_n = n;
-    return PS_OK;
-}
-
-static void
-fake_close_object(struct source_reader *reader)
-{
-    if (reader != NULL) {
-        atomic_fetch_sub(&reader->source->open_now, 1);
-        ps_free(reader);
-    }
-}
-
-static const struct source_ops fake_ops = {
-    .open_object = fake_open_object,
-    .read = fake_read,
-    .close_object = fake_close_object,
-    .in_flight = 8,
-};
+#include "tests/support/slow_source.h"
 
 enum { OBJECTS = 300 };
 static char keys[OBJECTS][32];
@@ -112,17 +38,18 @@ expect_object(struct source *source, struct leaf_ahead *ahead, size_t i)
     size_t n = 1;
     bool opened = status == PS_OK;
     while (status == PS_OK && n > 0) {
-        status = leaf_object_read(&fake_ops, &object, (uint8_t *)text + len, 5, &n, &err);
+        status = leaf_object_read(&slow_source_ops, &object, (uint8_t *)text + len, 5, &n, &err);
         len += status == PS_OK ? n : 0;
     }
     if (opened) {
-        leaf_object_close(&fake_ops, &object);
+        leaf_object_close(&slow_source_ops, &object);
     }
-    if (begins(ps_span_str(keys[i]), "object")) {
+    if (slow_source_begins(ps_span_str(keys[i]), "object")) {
         cr_assert_eq(status, PS_OK, "%s: %s", keys[i], err.text);
         cr_assert(ps_span_eq(ps_span(text, len), ps_span_str(keys[i])), "%s", keys[i]);
     } else {
-        cr_assert_eq(status, begins(ps_span_str(keys[i]), "bad") ? PS_REFUSED : PS_AGAIN);
+        cr_assert_eq(status,
+                     slow_source_begins(ps_span_str(keys[i]), "bad") ? PS_REFUSED : PS_AGAIN);
         cr_assert_str_eq(err.text, keys[i]);
     }
     (void)source;
@@ -133,7 +60,7 @@ Test(leaf_ahead, slow_objects_are_opened_at_once_and_come_in_order)
     struct source source = {.delay_ns = 1000 * 1000};
     struct leaf_ahead *ahead = leaf_ahead_new();
     for (int batch = 0; batch < 2; batch++) {
-        leaf_ahead_begin(ahead, &fake_ops, &source, wants_of(101), OBJECTS);
+        leaf_ahead_begin(ahead, &slow_source_ops, &source, wants_of(101), OBJECTS);
         for (size_t i = 0; i < OBJECTS; i++) {
             if (i % 31 != 30) { /* what a chain goes on with is not opened again */
                 expect_object(&source, ahead, i);
@@ -152,7 +79,7 @@ Test(leaf_ahead, a_batch_that_ends_early_leaves_nothing_open)
     struct source source = {.delay_ns = 1000 * 1000};
     struct leaf_ahead *ahead = leaf_ahead_new();
     for (size_t stop = 0; stop < 60; stop += 7) {
-        leaf_ahead_begin(ahead, &fake_ops, &source, wants_of(OBJECTS), OBJECTS);
+        leaf_ahead_begin(ahead, &slow_source_ops, &source, wants_of(OBJECTS), OBJECTS);
         for (size_t i = 0; i < stop; i++) {
             expect_object(&source, ahead, i);
         }
@@ -165,7 +92,7 @@ Test(leaf_ahead, a_batch_that_ends_early_leaves_nothing_open)
 Test(leaf_ahead, a_driver_without_use_for_it_gets_no_helpers)
 {
     struct source source = {.delay_ns = 1000 * 1000};
-    struct source_ops ops = fake_ops;
+    struct source_ops ops = slow_source_ops;
     struct leaf_ahead *ahead = leaf_ahead_new();
     ops.in_flight = 1;
     leaf_ahead_begin(ahead, &ops, &source, wants_of(OBJECTS), OBJECTS);
