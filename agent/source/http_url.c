@@ -162,7 +162,9 @@ http_url_resolve(const char *base, const char *reference, char **out, struct ps_
                 curl_url_set(parts, CURLUPART_FRAGMENT, NULL, 0) == CURLUE_OK &&
                 curl_url_get(parts, CURLUPART_URL, &text, 0) == CURLUE_OK;
     enum ps_status status = PS_OK;
-    if (!good || http_url_check(text, err) != PS_OK) {
+    struct http_origin origin;
+    if (!good || http_url_check(text, err) != PS_OK ||
+        http_url_origin(text, &origin, err) != PS_OK) {
         status = ps_fail_code(err, PS_BADDATA, "bad_url", "%.200s is no http URL", reference);
     } else {
         *out = escaped(text, strlen(text));
