@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A large object's first range is short and alone: it shows whether ranges are understood, and a
- * reader that only wants to look pays little. Each next one is twice as long, several in flight. */
+/* A source's first range is alone: it shows whether ranges are understood. From then on several are
+ * in flight. A range that is entered in its middle begins short: it may be only looked at. Once all
+ * that is expected has come, the headers are asked for while what came is still being decoded. */
 #include "agent/source/http_reader.h"
 
 #include <inttypes.h>
@@ -14,6 +15,7 @@ enum {
     WINDOW = 4,
     PASS_BYTES = 64 * 1024, /* of the checksum's own pass */
     WAIT_MS = 500,
+    MOVE_BYTES = 32 * 1024, /* who takes less at a time comes too often */
 };
 
 struct http_reader {
@@ -30,6 +32,7 @@ struct http_reader {
     bool answered; /* pin has been seen in an answer */
     bool streaming, at_end;
     unsigned responses;
+    struct http_transfer *check; /* asked after every byte so far had come; NULL = not asked */
     struct ps_sha256 sha;
     uint64_t hashed; /* [0, hashed) is in sha */
 };
@@ -43,7 +46,7 @@ http_reader_new(struct http_shared *shared, const char *url, const struct http_v
     reader->url = ps_xstrdup(url);
     reader->version = reader->pin = *version;
     reader->expect = HTTP_TO_END;
-    reader->range_bytes = FIRST_BYTES;
+    reader->range_bytes = 2 * FIRST_BYTES;
     reader->streaming = version->size == HTTP_NO_SIZE;
     ps_sha256_init(&reader->sha);
     if (*own_first != NULL) {
@@ -70,6 +73,7 @@ http_reader_free(struct http_reader *reader)
 {
     if (reader != NULL) {
         drop_segments(reader);
+        http_transfer_free(reader->check);
         ps_free(reader->url);
         ps_free(reader);
     }
@@ -83,6 +87,8 @@ add_segment(struct http_reader *reader, uint64_t to, bool stream, struct ps_erro
     const struct http_request request = {
         .what = HTTP_GET, .url = reader->url, .from = reader->next, .to = to, .pin = &reader->pin};
     struct http_segment *segment = NULL;
+    http_transfer_free(reader->check);
+    reader->check = NULL;
     enum ps_status status = http_segment_new(reader->shared->pool, &request, stream, &segment, err);
     if (status == PS_OK) {
         reader->segments[reader->count++] = segment;
@@ -114,7 +120,7 @@ fill(struct http_reader *reader, struct ps_error *err)
     if (size <= HTTP_SMALL_BYTES && reader->next == 0 && reader->count == 0) {
         return size == 0 ? PS_OK : add_segment(reader, size, false, err);
     }
-    size_t window = reader->answered ? WINDOW : 1;
+    size_t window = reader->answered || reader->shared->has_ranges ? WINDOW : 1;
     while (status == PS_OK && reader->count < window && reader->next < size &&
            (reader->count == 0 || reader->next < reader->expect)) {
         uint64_t to = reader->next + reader->range_bytes;
@@ -150,6 +156,7 @@ learn(struct http_reader *reader, const struct http_segment *segment)
         reader->pin = *seen;
         reader->answered = true;
     }
+    reader->shared->has_ranges |= http_transfer_code(segment->transfer) == 206;
     if (!segment->stream && http_transfer_lacks_ranges(segment->transfer)) {
         reader->shared->lacks_ranges = true;
         reader->streaming = true;
@@ -165,6 +172,41 @@ note_bytes(struct http_reader *reader, const uint8_t *bytes, size_t n)
         reader->hashed += n;
     }
     reader->at += n;
+}
+
+static void
+start_check(struct http_reader *reader, enum http_what what)
+{
+    const struct http_request request = {
+        .what = what, .url = reader->url, .to = 1, .pin = &reader->pin};
+    http_transfer_free(reader->check);
+    reader->check = http_pool_start(reader->shared->pool, &request);
+}
+
+static bool
+needs_check(const struct http_reader *reader)
+{
+    bool one_answer = reader->responses == 1 && reader->version.size <= HTTP_SMALL_BYTES;
+    return !one_answer || http_version_is_weak(&reader->pin);
+}
+
+/* While there is still something to decode, the network need not be idle. */
+static enum ps_status
+keep_moving(struct http_reader *reader, struct ps_error *err)
+{
+    enum ps_status status = PS_OK;
+    bool all_come = reader->next >= reader->version.size || reader->next >= reader->expect;
+    if (http_pool_running(reader->shared->pool) > 0) {
+        status = http_pool_turn(reader->shared->pool, 0, err);
+    }
+    for (size_t i = 0; all_come && i < reader->count; i++) {
+        all_come = http_transfer_ended(reader->segments[i]->transfer);
+    }
+    if (status == PS_OK && all_come && reader->check == NULL && reader->answered &&
+        needs_check(reader)) {
+        start_check(reader, HTTP_HEAD);
+    }
+    return status;
 }
 
 /* The first segment has ended and is empty. */
@@ -210,7 +252,7 @@ http_reader_read(struct http_reader *reader, uint8_t *out, size_t cap, size_t *o
         if (http_segment_left(first) > 0) {
             *out_n = http_segment_take(first, out, cap);
             note_bytes(reader, out, *out_n);
-            return PS_OK;
+            return cap >= MOVE_BYTES ? keep_moving(reader, err) : PS_OK;
         }
         status = http_transfer_ended(first->transfer)
                      ? end_first(reader, err)
@@ -248,24 +290,26 @@ http_reader_expect(struct http_reader *reader, uint64_t upto)
 static enum ps_status
 check_head(struct http_reader *reader, struct ps_error *err)
 {
-    static const enum http_what ways[] = {HTTP_HEAD, HTTP_PROBE};
+    struct http_shared *shared = reader->shared;
     enum ps_status status = PS_OK;
-    for (size_t i = 0; i < 2; i++) {
-        const struct http_request request = {
-            .what = ways[i], .url = reader->url, .to = 1, .pin = &reader->pin};
-        struct http_transfer *transfer = http_pool_start(reader->shared->pool, &request);
+    if (reader->check == NULL) {
+        start_check(reader, HTTP_HEAD);
+    }
+    for (bool probed = false;; probed = true) {
         status = PS_OK;
-        while (status == PS_OK && !http_transfer_ended(transfer)) {
-            status = http_pool_turn(reader->shared->pool, WAIT_MS, err);
+        while (status == PS_OK && !http_transfer_ended(reader->check)) {
+            status = http_pool_turn(shared->pool, WAIT_MS, err);
         }
-        status = status == PS_OK ? http_transfer_status(transfer, err) : status;
-        int code = http_transfer_code(transfer);
-        http_transfer_free(transfer);
-        bool refused = status == PS_REFUSED && code >= 400 && code != 404 && code != 410;
-        if (!refused) {
+        status = status == PS_OK ? http_transfer_status(reader->check, err) : status;
+        int code = http_transfer_code(reader->check);
+        bool no_head = status == PS_REFUSED && code >= 400 && code != 404 && code != 410;
+        if (!no_head || probed) {
             break;
         }
+        start_check(reader, HTTP_PROBE);
     }
+    http_transfer_free(reader->check);
+    reader->check = NULL;
     if (status == PS_REFUSED && strcmp(err->code, "source_missing") == 0) {
         return ps_fail_code(err, PS_BADDATA, "source_changed", "%.300s is no longer there",
                             reader->url);
@@ -335,8 +379,7 @@ http_reader_verify(struct http_reader *reader, struct ps_error *err)
         status = check_sha256(reader, err);
     }
     bool proven = reader->version.pin == HTTP_PIN_SHA256 && whole;
-    bool one_answer = reader->responses == 1 && reader->version.size <= HTTP_SMALL_BYTES;
-    if (status == PS_OK && !proven && (!one_answer || http_version_is_weak(&reader->pin))) {
+    if (status == PS_OK && !proven && needs_check(reader)) {
         status = check_head(reader, err);
     }
     return status;

@@ -19,6 +19,7 @@ struct http_shared {
     size_t ahead_bytes;
     uint64_t max_unsized_bytes; /* an object of unknown size may be so long */
     bool lacks_ranges;          /* a server has answered 200 to a Range */
+    bool has_ranges;            /* … 206 */
     struct ps_map *verified;    /* key + version of objects whose checksum was right */
 };
 
