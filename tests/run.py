@@ -61,6 +61,8 @@ def families(f):
         'split': ('one large object in ranges over several leaves', [
             scenario.format('split.py', f'--large-mib {f["split_large_mib"]}'),
             scenario.format('kill.py', f'--large --rounds {f["kill_rounds_split"]}')]),
+        'json_rows': ('NDJSON and JSON documents over leaves and batch sizes', [
+            scenario.format('json_rows.py', '')]),
         'state_deleted': ('a deleted state folder loads nothing twice', [
             scenario.format('state_deleted.py', '')]),
         'failpoints': ('each crash point is hit, as a crash, an error and a delay', [
