@@ -208,6 +208,7 @@ send_sync(struct control_core *core, unsigned slot, int64_t now)
     sync.want_tasks = core->asked_tasks;
     sync.has_wait_ms = 1;
     sync.wait_ms = wait_ms(core);
+    sync.has_cuts = sync.cuts = 1;
     sync.has_draining = 1;
     sync.draining = core->draining;
     core->sync_busy[slot] = true;

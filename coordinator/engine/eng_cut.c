@@ -37,6 +37,9 @@ offer(void *ctx, const struct cat_object *row)
     if (!is_split && is_hot_elsewhere(choice, row->id)) {
         return true;
     }
+    if (is_split && !eng_part_may_have(choice->agent)) {
+        return true;
+    }
     bool alone = row->offset > 0 || is_split;
     size_t names = row->key.len + row->version.len + row->resume.len + 64;
     switch (cut_offer(&choice->cut, row->rest_bytes, names, alone)) {

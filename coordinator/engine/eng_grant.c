@@ -6,6 +6,7 @@
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_part.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_sync.h"
 #include "coordinator/sched/sched.h"
@@ -192,6 +193,9 @@ grant_one(struct engine *engine, struct eng_agent *agent, uint32_t leaf)
     for (size_t best; (best = sched_pick(views, count)) < count;) {
         struct eng_pipeline *p = pipelines[best];
         struct eng_batch *b = find_due(engine, p);
+        if (b != NULL && eng_part_is_batch(b) && !eng_part_may_have(agent)) {
+            b = NULL;
+        }
         if (b == NULL && sched_may_cut(p->waiting, engine->online_leaves)) {
             b = eng_cut(engine, p, agent, leaf);
         }

@@ -33,6 +33,19 @@ eng_part_is(const struct cat_part *part, const char *state)
     return strcmp(part->state, state) == 0;
 }
 
+/* The batch is a part, and nothing else. */
+static inline bool
+eng_part_is_batch(const struct eng_batch *batch)
+{
+    return batch->row.ranges == 1 && batch->ranges[0].part;
+}
+/* An agent of 0.1.0 would take a cut for a boundary. */
+static inline bool
+eng_part_may_have(const struct eng_agent *agent)
+{
+    return agent->sync != NULL && agent->sync->cuts;
+}
+
 /* How many leaves may share a pipeline's work. */
 uint32_t eng_part_leaves(const struct engine *engine, const struct eng_pipeline *pipeline);
 /* The prefix of a pending object has been loaded, and the leaf says that the rest may be entered

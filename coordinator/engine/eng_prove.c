@@ -18,17 +18,11 @@ eng_prove_want(struct eng_pipeline *p, uint64_t bp_id)
     ENG_PUSH(p->to_prove, p->to_prove_count, bp_id);
 }
 
-static bool
-is_part(const struct eng_batch *b)
-{
-    return b->row.ranges == 1 && b->ranges[0].part;
-}
-
 void
 eng_prove_held(struct eng_batch *b, const Penstock__Held *held)
 {
-    if (!is_part(b) || (b->held_start == held->start && b->held_end == held->end &&
-                        b->held_proven == held->proven)) {
+    if (!eng_part_is_batch(b) || (b->held_start == held->start && b->held_end == held->end &&
+                                  b->held_proven == held->proven)) {
         return;
     }
     b->held_start = held->start;
@@ -42,7 +36,7 @@ eng_prove_forget(struct eng_batch *b)
 {
     b->held_start = b->held_end = b->proof = 0;
     b->held_proven = b->proof_told = false;
-    if (is_part(b)) {
+    if (eng_part_is_batch(b)) {
         eng_prove_want(b->pipeline, b->ranges[0].bp_id);
     }
 }

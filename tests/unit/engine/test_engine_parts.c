@@ -39,6 +39,7 @@ static struct lease {
     uint64_t proof; /* as heard */
 } leases[MOST];
 static size_t lease_count;
+static bool takes_no_cuts;
 static struct {
     char state[40];
     char reason[300];
@@ -223,6 +224,8 @@ sync(uint32_t want, uint32_t want_tasks, uint32_t wait_ms)
     message.n_held = lease_count;
     message.has_want_tasks = message.has_wait_ms = true;
     message.want_tasks = want_tasks;
+    message.has_cuts = true;
+    message.cuts = !takes_no_cuts;
     message.wait_ms = wait_ms;
     size_t before = reply.count;
     send(MSG_SYNC, &message.base);
@@ -660,6 +663,23 @@ Test(engine_parts, holes_of_a_ledger_are_cut_between_what_it_knows)
         (void)sync(2, 0, 0);
     }
     cr_assert_eq(object().offset, 3100, "over what the ledger knows");
+}
+
+Test(engine_parts, an_older_agent_is_given_no_cuts)
+{
+    prepare(NULL, 0);
+    (void)sync(1, 0, 0);
+    done(&leases[0], PENSTOCK__OUTCOME__OUTCOME_LOADED, 0, 1005);
+    takes_no_cuts = true;
+    (void)sync(2, 0, 0);
+    cr_assert_eq(lease_count, 0);
+    takes_no_cuts = false;
+    (void)sync(1, 0, 0);
+    cr_assert_eq(lease_count, 4);
+    fail(&leases[0], PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL, "drained");
+    takes_no_cuts = true;
+    (void)sync(2, 0, 0);
+    cr_assert_eq(lease_count, 3, "nor one that was given back");
 }
 
 /* Where there is enough for all leaves, a chain stays a chain. */
