@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/sql.h"
+#include "coordinator/catalog/catalog_internal.h"
 
 static char folder[64];
 static char path[96];
@@ -485,5 +486,22 @@ Test(catalog, the_stamp_of_a_ledger_is_reached)
     catalog_close(catalog);
     catalog = open_it();
     cr_assert_eq(catalog_stamp(catalog).cluster_epoch, 101);
+    catalog_close(catalog);
+}
+
+/* SQLite rolls back by itself when the disk is full in the wrong moment. */
+Test(catalog, after_a_rollback_of_sqlites_own_no_write_stands_alone)
+{
+    struct catalog *catalog = open_it();
+    uint64_t p = add_pipeline(catalog, "p");
+    cr_assert_eq(catalog_commit(catalog, &err), PS_OK);
+    add_object(catalog, p, 1, 10, "pending");
+    cr_assert_eq(sql_exec(catalog->db, "ROLLBACK", &err), PS_OK, "%s", err.text);
+    cr_assert_eq(cat_pipeline_delete(catalog, p, &err), PS_AGAIN);
+    cr_assert_str_eq(err.code, "catalog_rolled_back");
+    cr_assert_neq(catalog_commit(catalog, &err), PS_OK);
+    cr_assert_eq(catalog_restart(catalog, &err), PS_OK, "%s", err.text);
+    cr_assert_neq(add_pipeline(catalog, "q"), p);
+    cr_assert_eq(catalog_commit(catalog, &err), PS_OK);
     catalog_close(catalog);
 }
