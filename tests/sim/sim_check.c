@@ -29,6 +29,7 @@ look_at_object(void *ctx, const struct cat_object *row)
 /* ---- the parts of an object leave no gap */
 struct cover {
     struct sim *sim;
+    const struct sim_object *object;
     uint64_t to;
     bool after_open; /* where an open part ends may be known from the ledger */
 };
@@ -39,7 +40,9 @@ look_at_part(void *ctx, const struct cat_part *row)
     struct cover *cover = ctx;
     uint64_t to = row->from + row->target_bytes;
     bool is_open = strcmp(row->state, "open") == 0;
-    SIM_CHECK(cover->sim, row->from <= cover->to || cover->after_open);
+    /* Between a loaded part and a range of the ledger lies nothing where a record begins. */
+    SIM_CHECK(cover->sim, row->from <= cover->to || cover->after_open ||
+                              sim_dest_boundary(cover->object, cover->to) >= row->from);
     SIM_CHECK(cover->sim, is_open == (row->has_batch && row->end == 0));
     to = row->end > to ? row->end : to;
     cover->to = to > cover->to ? to : cover->to;
@@ -50,7 +53,10 @@ look_at_part(void *ctx, const struct cat_part *row)
 static bool
 look_at_parts(void *ctx, const struct cat_object *row)
 {
-    struct cover cover = {.sim = ctx, .to = row->offset};
+    ProtobufCBinaryData key = {.len = row->key.len, .data = (uint8_t *)(uintptr_t)row->key.ptr};
+    struct sim *sim = ctx;
+    struct cover cover = {
+        .sim = sim, .object = &sim->objects[sim_dest_object(sim, key)], .to = row->offset};
     struct ps_error err = {0};
     SIM_CHECK(cover.sim, cat_part_all(cover.sim->catalog, row->pipeline_id, row->id, look_at_part,
                                       &cover, &err) == PS_OK);
