@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/alloc.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/assert.h"
 
@@ -19,6 +21,13 @@ ps_alloc_set_fault(ps_alloc_fault_fn fault, void *ctx)
 {
     fault_hook = fault;
     fault_ctx = ctx;
+}
+
+void
+ps_alloc_get_fault(ps_alloc_fault_fn *out_fault, void **out_ctx)
+{
+    *out_fault = fault_hook;
+    *out_ctx = fault_ctx;
 }
 
 uint64_t
@@ -82,6 +91,54 @@ ps_free(void *block)
     }
 }
 
+#ifdef PS_FAILPOINTS
+/* PENSTOCK_FAIL_ALLOC=N:FILE refuses the N-th allocation of the first process that comes so far,
+ * also those that may not fail: FILE is made then, and nothing is refused while it is there. */
+static unsigned long env_at;
+static const char *env_file;
+static _Atomic unsigned long env_count;
+
+static bool
+refused_by_env(void *ctx, size_t bytes)
+{
+    (void)ctx;
+    (void)bytes;
+    if (atomic_fetch_add_explicit(&env_count, 1, memory_order_relaxed) + 1 != env_at) {
+        return false;
+    }
+    int fd = open(env_file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
+__attribute__((constructor)) static void
+read_environment(void)
+{
+    const char *text = getenv("PENSTOCK_FAIL_ALLOC");
+    const char *colon = text == NULL ? NULL : strchr(text, ':');
+    if (colon != NULL) {
+        env_at = strtoul(text, NULL, 10);
+        env_file = colon + 1;
+        fault_hook = refused_by_env;
+    }
+}
+
+static bool
+must_refused(size_t bytes)
+{
+    return env_at != 0 && refused(bytes);
+}
+#else
+static bool
+must_refused(size_t bytes)
+{
+    (void)bytes;
+    return false;
+}
+#endif
+
 static void *
 or_die(void *block, size_t bytes)
 {
@@ -95,20 +152,23 @@ or_die(void *block, size_t bytes)
 void *
 ps_xalloc(size_t bytes)
 {
-    return or_die(counted(malloc(bytes == 0 ? 1 : bytes)), bytes);
+    return or_die(must_refused(bytes) ? NULL : counted(malloc(bytes == 0 ? 1 : bytes)), bytes);
 }
 
 void *
 ps_xcalloc(size_t count, size_t bytes)
 {
-    return or_die(counted(calloc(count == 0 ? 1 : count, bytes == 0 ? 1 : bytes)), bytes);
+    return or_die(must_refused(bytes)
+                      ? NULL
+                      : counted(calloc(count == 0 ? 1 : count, bytes == 0 ? 1 : bytes)),
+                  bytes);
 }
 
 void *
 ps_xrealloc(void *old, size_t bytes)
 {
     size_t before = old == NULL ? 0 : malloc_usable_size(old);
-    void *block = or_die(realloc(old, bytes == 0 ? 1 : bytes), bytes);
+    void *block = or_die(must_refused(bytes) ? NULL : realloc(old, bytes == 0 ? 1 : bytes), bytes);
     atomic_fetch_sub_explicit(&bytes_now, before, memory_order_relaxed);
     return counted(block);
 }

@@ -29,5 +29,6 @@ uint64_t ps_alloc_bytes_now(void);
 /* Test builds: called before each ps_alloc/ps_calloc/ps_realloc; true makes it return NULL. */
 typedef bool (*ps_alloc_fault_fn)(void *ctx, size_t bytes);
 void ps_alloc_set_fault(ps_alloc_fault_fn fault, void *ctx);
+void ps_alloc_get_fault(ps_alloc_fault_fn *out_fault, void **out_ctx);
 
 #endif
