@@ -78,6 +78,8 @@ def families(f):
         'memory': ('peak memory of every process', [
             scenario.format('memory.py', f'--gzip-mib {f["memory_gzip_mib"]} '
                             f'--objects {f["memory_objects"]} --seconds {f["memory_seconds"]}')]),
+        'allocations': ('allocations that are refused in mid-load', [
+            scenario.format('allocations.py', f'--samples {f["allocation_samples"]}')]),
         'compat': ('what older versions left behind is understood', [
             scenario.format('compat.py', '')]),
         'pause': ('SIGSTOP of leaf, agent and turn holder; coordinator away', [
