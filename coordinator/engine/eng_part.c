@@ -8,6 +8,9 @@
 #include "coordinator/engine/eng_prove.h"
 #include "coordinator/plan/cut.h"
 
+/* Parts behind one that stays open: each of them is looked at whenever something changes. */
+enum { PARTS_MOST = 2048 };
+
 /* ---- rows */
 static const char *
 state_name(const char *state)
@@ -147,33 +150,52 @@ uncut_bytes(const struct eng_object *object)
 struct left {
     size_t parts;
     uint64_t free_bytes;
+    struct cat_part wanted; /* the first free one, or the one cut at `from`; without its token */
+    uint64_t from;
+    bool by_from;
+    bool found;
 };
 
 static bool
-count_left(void *ctx, const struct cat_part *row)
+look_at_part(void *ctx, const struct cat_part *row)
 {
     struct left *left = ctx;
+    bool is_free = eng_part_is(row, ENG_PART_FREE);
     left->parts++;
-    left->free_bytes += eng_part_is(row, ENG_PART_FREE) ? row->target_bytes : 0;
+    left->free_bytes += is_free ? row->target_bytes : 0;
+    if (!left->found && (left->by_from ? row->from == left->from : is_free)) {
+        left->wanted = *row;
+        left->wanted.state = state_name(row->state);
+        left->wanted.resume = ps_span(NULL, 0);
+        left->found = true;
+    }
     return true;
 }
 
-/* Pending while there is something to cut, open while all that is left is in batches. */
 static void
-settle_state(struct engine *engine, struct eng_pipeline *p, struct eng_object *object)
+look(struct engine *engine, const struct eng_object *object, struct left *left)
 {
-    struct left left = {0};
-    ENG_TRY(engine, cat_part_all, p->row.id, object->row.id, count_left, &left);
-    uint64_t rest = left.free_bytes + uncut_bytes(object);
-    if (rest == 0 && left.parts == 0) { /* its end was not seen yet: a chain again */
+    ENG_TRY(engine, cat_part_all, object->row.pipeline_id, object->row.id, look_at_part, left);
+}
+
+/* Pending while there is something to cut, open while all that is left is in batches, or so much is
+ * loaded behind a part that is still open that there had better not be more. */
+static void
+settle_state(struct engine *engine, struct eng_pipeline *p, struct eng_object *object,
+             const struct left *left)
+{
+    uint64_t rest = left->free_bytes + uncut_bytes(object);
+    bool may_cut = rest > 0 && (left->free_bytes > 0 || left->parts < PARTS_MOST);
+    if (rest == 0 && left->parts == 0) { /* its end was not seen yet: a chain again */
+        may_cut = true;
         object->row.cut_offset = 0;
         rest = cut_rest_bytes(object->row.size_bytes, object->row.compressed, object->row.offset,
                               p->limits.batch_bytes);
     }
     eng_store_set_rest(p, object, rest);
-    if (object->state == OBJECT_PENDING && rest == 0) {
+    if (object->state == OBJECT_PENDING && !may_cut) {
         (void)eng_store_move_object(engine, p, object, OBJECT_ON_CUT);
-    } else if (object->state == OBJECT_OPEN && rest > 0) {
+    } else if (object->state == OBJECT_OPEN && may_cut) {
         (void)eng_store_move_object(engine, p, object, OBJECT_ON_CUT_AGAIN);
     }
 }
@@ -217,7 +239,9 @@ eng_part_settle(struct engine *engine, struct eng_pipeline *p, struct eng_object
         end_object(engine, p, object);
         return;
     }
-    settle_state(engine, p, object);
+    struct left left = {0};
+    look(engine, object, &left);
+    settle_state(engine, p, object, &left);
 }
 
 /* ---- cuts */
@@ -245,33 +269,26 @@ struct cat_range
 eng_part_cut(struct engine *engine, struct eng_pipeline *p, struct eng_object *object,
              uint64_t target_bytes, struct batch_id batch)
 {
-    struct eng_parts parts;
+    struct left left = {0};
+    look(engine, object, &left);
     struct cat_part part = {.pipeline_id = p->row.id,
                             .bp_id = object->row.id,
-                            .from = object->row.cut_offset,
+                            .from = left.found ? left.wanted.from : object->row.cut_offset,
                             .state = ENG_PART_OPEN,
                             .has_batch = true,
                             .batch = batch};
-    uint64_t most = uncut_bytes(object);
-    bool is_new = true;
-    eng_part_read(engine, object, &parts);
-    for (size_t i = 0; is_new && i < parts.count; i++) {
-        if (eng_part_is(&parts.items[i], ENG_PART_FREE)) {
-            part.from = parts.items[i].from;
-            most = parts.items[i].target_bytes;
-            is_new = false;
-        }
-    }
-    eng_part_end(&parts);
+    uint64_t most = left.found ? left.wanted.target_bytes : uncut_bytes(object);
     PS_ASSERT(most > 0);
     part.target_bytes = cut_part_bytes(most, target_bytes);
-    if (is_new) {
-        object->row.cut_offset += part.target_bytes;
-    } else {
+    if (left.found) {
         put_free(engine, object, part.from + part.target_bytes, part.from + most);
+        left.free_bytes -= part.target_bytes;
+    } else {
+        object->row.cut_offset += part.target_bytes;
     }
+    left.parts++;
     ENG_TRY(engine, cat_part_put, &part);
-    settle_state(engine, p, object);
+    settle_state(engine, p, object, &left);
     return (struct cat_range){.bp_id = object->row.id,
                               .from = part.from,
                               .target_bytes = part.target_bytes,
@@ -284,16 +301,10 @@ static bool
 find_open(struct engine *engine, const struct eng_object *object, uint64_t from,
           struct cat_part *out)
 {
-    struct eng_parts parts;
-    bool found = false;
-    eng_part_read(engine, object, &parts);
-    for (size_t i = 0; !found && i < parts.count; i++) {
-        found = parts.items[i].from == from && eng_part_is(&parts.items[i], ENG_PART_OPEN);
-        *out = parts.items[i];
-    }
-    out->resume = ps_span(NULL, 0);
-    eng_part_end(&parts);
-    return found;
+    struct left left = {.by_from = true, .from = from};
+    look(engine, object, &left);
+    *out = left.wanted;
+    return left.found && eng_part_is(out, ENG_PART_OPEN);
 }
 
 /* Another batch of this object is quarantined, too. */
