@@ -169,6 +169,13 @@ struct eng_pipeline {
     size_t hot_count;
 };
 
+/* Batches that were settled lately: agents list them until the answer to their report is there. */
+enum { ENG_SETTLED_KEPT = 4096 };
+struct eng_settled {
+    struct batch_id batch;
+    uint64_t epoch;
+};
+
 struct eng_window; /* eng_store.h */
 struct eng_wait;   /* a command that waits: eng_wait.c */
 
@@ -226,8 +233,11 @@ struct engine {
     struct ps_list pipelines;
     struct ps_list tasks;
     struct ps_list waits;
-    struct ps_list replies;    /* to agents: struct eng_reply */
-    struct ps_list answers;    /* to people: struct eng_answer */
+    struct ps_list replies;      /* to agents: struct eng_reply */
+    struct ps_list answers;      /* to people: struct eng_answer */
+    struct eng_settled *settled; /* a ring */
+    size_t settled_next;
+    struct ps_map *settled_by_id;
     struct eng_window *window; /* while a round of grants lasts */
     struct ps_map *batches;    /* by id: open and quarantined ones */
     bool said_behind;

@@ -305,6 +305,18 @@ eng_store_save_batches(struct engine *engine)
     }
 }
 
+static void
+remember_settled(struct engine *engine, const struct eng_batch *batch)
+{
+    struct eng_settled *slot = &engine->settled[engine->settled_next++ % ENG_SETTLED_KEPT];
+    struct ps_span old = ps_span(slot->batch.id.b, PS_ID_BYTES);
+    if (ps_map_find(engine->settled_by_id, old) == slot) {
+        (void)ps_map_take(engine->settled_by_id, old);
+    }
+    *slot = (struct eng_settled){.batch = batch->row.id, .epoch = batch->row.epoch};
+    (void)ps_map_put(engine->settled_by_id, ps_span(slot->batch.id.b, PS_ID_BYTES), slot);
+}
+
 bool
 eng_store_move_batch(struct engine *engine, struct eng_batch **slot, enum batch_event event)
 {
@@ -336,6 +348,7 @@ eng_store_move_batch(struct engine *engine, struct eng_batch **slot, enum batch_
               batch->row.reason == NULL ? "" : ": ",
               batch->row.reason == NULL ? "" : batch->row.reason);
     if (final) {
+        remember_settled(engine, batch);
         write_batch(engine, batch); /* whoever asks for it again asks the catalog */
         free_batch(engine, batch);
         *slot = NULL;
@@ -447,6 +460,11 @@ eng_store_find_settled(struct engine *engine, struct ps_span id, uint64_t *out_e
     struct batch_id batch;
     if (!ps_id_from_span(id, &batch.id)) {
         return false;
+    }
+    const struct eng_settled *known = ps_map_find(engine->settled_by_id, id);
+    if (known != NULL) {
+        *out_epoch = known->epoch;
+        return true;
     }
     PS_LIST_FOR (at, &engine->pipelines) {
         struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);

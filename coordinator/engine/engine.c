@@ -141,6 +141,8 @@ clear_memory(struct engine *engine)
     ps_list_init(&engine->replies);
     ps_list_init(&engine->answers);
     engine->batches = ps_map_new();
+    engine->settled = ps_xcalloc(ENG_SETTLED_KEPT, sizeof *engine->settled);
+    engine->settled_by_id = ps_map_new();
 }
 
 static enum ps_status
@@ -260,6 +262,8 @@ forget(struct engine *engine, const struct refusal *why)
     ps_heap_fini(&engine->parked);
     ps_map_free(engine->agents_by_name);
     ps_map_free(engine->batches);
+    ps_map_free(engine->settled_by_id);
+    ps_free(engine->settled);
 }
 
 void

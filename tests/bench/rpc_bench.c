@@ -52,7 +52,9 @@ struct agent {
     struct line reports[REPORTS];
     struct held held[HELD_MOST];
     size_t held_count;
-    uint32_t claims; /* in this round */
+    uint32_t claims;       /* in this round */
+    struct ps_id pipeline; /* of the document that it knows */
+    uint32_t spec_rev;     /* 0: none yet */
 };
 
 static struct agent *agents;
@@ -220,6 +222,12 @@ send_sync(struct agent *agent)
     sync.has_wait_ms = true;
     sync.wait_ms = 3000;
     sync.held = helds;
+    Penstock__KnownSpec known = PENSTOCK__KNOWN_SPEC__INIT;
+    Penstock__KnownSpec *knowns[] = {&known};
+    known.pipeline_uuid = proto_bytes(agent->pipeline.b, PS_ID_BYTES);
+    known.spec_rev = agent->spec_rev;
+    sync.n_known = agent->spec_rev > 0 ? 1 : 0;
+    sync.known = knowns;
     for (size_t i = 0; i < HELD_MOST; i++) {
         const struct held *own = &agent->held[i];
         if (own->state != HELD_NONE) {
@@ -286,6 +294,10 @@ static void
 take_grants(struct agent *agent, const Penstock__SyncReply *reply)
 {
     size_t at = 0;
+    for (size_t i = 0; i < reply->n_specs; i++) {
+        memcpy(agent->pipeline.b, reply->specs[i]->pipeline_uuid.data, PS_ID_BYTES);
+        agent->spec_rev = reply->specs[i]->spec_rev;
+    }
     for (size_t i = 0; i < reply->n_grants; i++) {
         const Penstock__Grant *grant = reply->grants[i];
         while (at < HELD_MOST && agent->held[at].state != HELD_NONE) {
