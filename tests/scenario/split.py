@@ -297,6 +297,43 @@ class Bench:
             self.report.case(not problems, f'a leaf stands still: the others load {more} ranges '
                              f'in {spent:.1f} s meanwhile' + ''.join(f'; {text}' for text in problems[:3]))
 
+    def alone(self):
+        """The coordinator dies: what the leaves hold they prove by themselves, and commit."""
+        path = self.write(multi_line(self.rng, 2 << 20, (20, 60)))
+        with Cluster(self.args.build) as cluster:
+            cluster.start_coordinator()
+            cluster.start_agent(leaves=LEAVES, failpoints='leaf.after_fetch=delay:100')
+            whole = self.load(cluster, path, {}, WHOLE)
+            database = self.path('alone.db')
+            cluster.apply(spec('alone', path, database, {}, '16KiB'))
+            cluster.start('alone')
+
+            def count():
+                try:
+                    return used(database)[0]
+                except sqlite3.OperationalError:
+                    return 0
+
+            def proofs():
+                with open(cluster.path('agent-a.log'), encoding='utf-8', errors='replace') as log:
+                    return log.read().count('cut.proven')
+            wait_for('some ranges to be loaded', 30, lambda: count() > LEAVES)
+            cluster.coordinator.kill()
+            problems = []
+            try:
+                wait_for('a start to be proven without it', 15, proofs)
+                wait_for('all that was held to be committed', 15, lambda: not cluster.phases())
+            except TimeoutError as error:
+                problems.append(str(error))
+            found = proofs()
+            cluster.start_coordinator()
+            pipeline = cluster.wait_end('alone', 120)
+            problems += [] if pipeline['state'] == 'completed' else [pipeline.get('reason', '?')]
+            problems += differences(whole, database) + ledger_problems(database)
+            self.no_breaks(cluster, 'alone')
+            self.report.case(not problems, f'without a coordinator {found} starts are found by '
+                             'reading up to them' + ''.join(f'; {text}' for text in problems[:3]))
+
     def chain(self):
         """gzip cannot be entered in its middle: one leaf goes on, and nothing is read twice."""
         data = multi_line(self.rng, 3 << 20)
@@ -336,7 +373,7 @@ class Bench:
                                  f'{leaves} leaves' + ''.join(f'; {text}' for text in problems[:3]))
 
 
-CASES = ('hostile', 'small', 'stopped', 'chain', 'large')
+CASES = ('hostile', 'small', 'stopped', 'alone', 'chain', 'large')
 
 
 def main():

@@ -403,3 +403,37 @@ Test(leaf_process, a_cut_that_nobody_proves_is_proven_by_the_leaf)
     msg_free(&first->base);
     msg_free(&page->base);
 }
+
+/* What waits for its proof can be taken back at once, and given back when the leaf drains. */
+Test(leaf_process, a_cut_that_waits_can_be_cancelled_and_drained)
+{
+    write_file(csv_path, multi_line);
+    Penstock__LeafDiscovered *page = discover_and_prepare();
+    Penstock__LeafDone *first = load_first(page->objects[0], 1);
+    struct want cut = {ps_id_new(), 1, 19, 100, first->ends[0]->resume, first->ends[0]->end};
+    for (int drained = 0; drained < 2; drained++) {
+        Penstock__LeafCancel cancel;
+        enum msg_type type = 0;
+        ProtobufCMessage *message = NULL;
+        cut.batch = ps_id_new();
+        send_range(page->objects[0], &cut);
+        cr_assert_eq(held_start(), 19);
+        penstock__leaf_cancel__init(&cancel);
+        cancel.batch_id = proto_bytes(cut.batch.b, PS_ID_BYTES);
+        cancel.epoch = 1;
+        if (drained) {
+            break; /* the end of each test drains */
+        }
+        cr_assert_eq(leaf_link_send(agent_end, MSG_LEAF_CANCEL, &cancel, NULL), PS_OK);
+        while (type != MSG_LEAF_FAILED) {
+            msg_free(message);
+            cr_assert_eq(leaf_link_receive(agent_end, 20000, &type, &message, NULL), PS_OK);
+        }
+        cr_assert_eq(((Penstock__LeafFailed *)message)->class_,
+                     PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL);
+        msg_free(message);
+    }
+    cr_assert_eq(query("SELECT count(*) FROM _penstock_ledger"), 1);
+    msg_free(&first->base);
+    msg_free(&page->base);
+}
