@@ -24,8 +24,8 @@ static const char *const own_tables[] = {
     " batch_id bytea NOT NULL, key bytea NOT NULL, version bytea NOT NULL,"
     " end_offset int8 NOT NULL, eof boolean NOT NULL, resume bytea, records int8 NOT NULL,"
     " PRIMARY KEY (pipeline_uuid, generation, bp_hash, from_offset))",
-    "CREATE INDEX IF NOT EXISTS _penstock_ledger_range_batch ON"
-    " %s._penstock_ledger_range(batch_id)",
+    ("CREATE INDEX IF NOT EXISTS _penstock_ledger_range_batch ON"
+     " %s._penstock_ledger_range(batch_id)"),
 };
 
 /* One column of the user's table as the server describes it. */
