@@ -24,6 +24,7 @@ dialect_of(const uint8_t *head)
     dialect.quote = quotes[head[1] % 4];
     dialect.escape = head[1] / 4 % 4 == 0 ? '\\' : 0;
     dialect.trim = head[1] / 16 % 4 == 0;
+    dialect.one_line = head[1] / 64 == 1;
     dialect.line_end = (enum csv_line_end)(head[2] % CSV_LINE_ANY);
     dialect.encoding = head[2] / 8 % 2 == 0 ? CSV_UTF8 : (enum csv_encoding)(head[2] / 16 % 5);
     dialect.header = (enum csv_header)(head[3] % 3);
@@ -45,6 +46,72 @@ same(const struct decode_log_run *run, const uint8_t *data, size_t size, struct 
         abort();
     }
     ps_buf_fini(&found);
+}
+
+static enum ps_status
+pass_record(void *ctx, const struct record *record, struct ps_error *err)
+{
+    (void)ctx, (void)record, (void)err;
+    return PS_OK;
+}
+
+/* Where the first record at or after cut begins: entered there, or from `from` on. */
+static uint64_t
+start_at(const struct decode_log_run *run, struct ps_span token, uint64_t from, uint64_t cut,
+         struct ps_span object, bool entered)
+{
+    const struct decode_sink sink = {.record = pass_record};
+    struct decoder *decoder = NULL;
+    struct ps_error err;
+    size_t consumed = 0;
+    bool stopped = false;
+    if (csv_open(&run->dialect, token, from, &decoder, &err) != PS_OK) {
+        abort();
+    }
+    if (entered) {
+        dec_csv_ops.jump(decoder, cut);
+    }
+    size_t at = (size_t)dec_csv_ops.offset(decoder);
+    if (csv_run(decoder, object.ptr + at, object.len - at, true, cut, &sink, &consumed, &stopped,
+                &err) != PS_OK) {
+        abort();
+    }
+    uint64_t start = dec_csv_ops.offset(decoder);
+    csv_close(decoder);
+    return start;
+}
+
+/* A cut is entered exactly where that is said, and a proven start is found again. */
+static void
+entered(const struct decode_log_run *run, struct ps_span object, uint64_t cut)
+{
+    const struct decode_sink sink = {.record = pass_record};
+    struct decoder *decoder = NULL;
+    struct ps_buf token = PS_BUF_INIT;
+    struct ps_error err;
+    size_t consumed = 0;
+    bool stopped = false;
+    if (csv_open(&run->dialect, ps_span(NULL, 0), 0, &decoder, &err) != PS_OK) {
+        abort();
+    }
+    bool good = csv_run(decoder, object.ptr, object.len, true, cut / 2, &sink, &consumed, &stopped,
+                        &err) == PS_OK;
+    enum decode_split split = dec_csv_ops.split(decoder);
+    uint64_t anchor = dec_csv_ops.offset(decoder);
+    if (good && stopped && split != DECODE_SPLIT_NEVER && anchor > 0 && anchor <= cut &&
+        dec_csv_ops.token(decoder, &token, &err) == PS_OK) {
+        struct ps_span at = ps_buf_span(&token);
+        uint64_t start = start_at(run, at, anchor, cut, object, false);
+        uint64_t guess = start_at(run, at, anchor, cut, object, true);
+        if ((split == DECODE_SPLIT_EXACT && guess != start) ||
+            (start < object.len && start_at(run, at, anchor, start, object, true) != start)) {
+            fprintf(stderr, "cut %llu: found %llu, wanted %llu\n", (unsigned long long)cut,
+                    (unsigned long long)guess, (unsigned long long)start);
+            abort();
+        }
+    }
+    csv_close(decoder);
+    ps_buf_fini(&token);
 }
 
 int
@@ -71,5 +138,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     run.stop_step = (uint64_t)data[7] + 1;
     same(&run, bytes, size - HEAD, &wanted);
     ps_buf_fini(&wanted);
+    for (uint64_t cut = 1; cut <= size - HEAD; cut += 1 + (size - HEAD) / 16) {
+        entered(&run, ps_span(bytes, size - HEAD), cut);
+    }
     return 0;
 }
