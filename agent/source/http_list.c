@@ -15,7 +15,13 @@
 #include "agent/source/pathglob.h"
 #include "common/alloc.h"
 
-enum { DEPTH_MOST = 32, PAGES_MOST = 100000, PAGE_TRIES = 3, WAIT_MS = 500 };
+enum {
+    DEPTH_MOST = 32,
+    PAGES_MOST = 100000,
+    PAGE_TRIES = 3,
+    PAGE_MOST_BYTES = 1 << 30,
+    WAIT_MS = 500
+};
 
 struct entry {
     size_t at; /* in bytes: the key; the digest behind it */
@@ -160,6 +166,7 @@ struct folder {
     struct crawl *crawl;
     const struct pathglob_at *at;
     struct http_index *index;
+    uint64_t page_bytes;
     char **names; /* folders to enter */
     size_t count;
 };
@@ -231,6 +238,12 @@ static enum ps_status
 on_index_bytes(void *ctx, struct ps_span bytes, struct ps_error *err)
 {
     struct folder *folder = ctx;
+    folder->page_bytes += bytes.len;
+    if (folder->page_bytes > PAGE_MOST_BYTES) {
+        return ps_fail_code(err, PS_REFUSED, "listing_too_large",
+                            "the index page of %.300s is longer than %d MiB",
+                            ps_buf_str(&folder->crawl->path), PAGE_MOST_BYTES >> 20);
+    }
     return http_index_feed(folder->index, bytes, err);
 }
 
@@ -258,6 +271,7 @@ read_index(struct folder *folder, struct ps_error *err)
         list->count = count;
         list->bytes.len = bytes;
         clear_names(folder);
+        folder->page_bytes = 0;
         folder->index = http_index_new(url, on_name, folder);
         status = fetch_page(list, url, &page, err);
         if (status == PS_OK && !http_index_is_one(folder->index)) {

@@ -18,8 +18,9 @@ enum {
     SPARE_MOST = 64,
     BACKOFF_FIRST_MS = 200,
     BACKOFF_MOST_MS = 10000,
-    RETRY_AFTER_MOST_S = 60,  /* longer: the batch is given back and comes again later */
-    GOOD_BYTES = 64 * 1024,   /* an attempt that brought so much starts the count anew */
+    RETRY_AFTER_MOST_S = 60, /* longer: the batch is given back and comes again later */
+    GOOD_BYTES = 64 * 1024,  /* an attempt that brought so much starts the count anew */
+    HEADERS_MOST_BYTES = 256 * 1024,
     ERROR_BODY_BYTES = 65536, /* of an answer that is no object */
     TURN_MS = 500,            /* the cancel flag is looked at so often */
 };
@@ -44,6 +45,7 @@ struct http_transfer {
     uint64_t skip;       /* of this body, still to be dropped */
     uint64_t body_end;   /* where the object's bytes of this answer end; HTTP_NO_SIZE */
     uint64_t body_bytes; /* of this answer, seen */
+    size_t header_bytes;
     bool pinned;
     struct http_version pin;
     struct http_head head;
@@ -217,6 +219,10 @@ static size_t
 on_header(void *ctx, struct ps_span line)
 {
     struct http_transfer *transfer = ctx;
+    transfer->header_bytes += line.len;
+    if (transfer->header_bytes > HEADERS_MOST_BYTES) {
+        return 0; /* libcurl would keep them all */
+    }
     http_head_line(&transfer->head, line, ps_clock_wall_ms() / 1000);
     return line.len;
 }
@@ -415,6 +421,7 @@ start(struct http_transfer *transfer)
     transfer->state = STATE_RUNNING;
     transfer->body = BODY_UNKNOWN;
     transfer->body_bytes = 0;
+    transfer->header_bytes = 0;
     transfer->skip = 0;
     transfer->resting = false;
     transfer->given_before = transfer->given;

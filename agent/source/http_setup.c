@@ -42,9 +42,9 @@ set_headers(struct http_settings *settings, const struct spec *spec, struct ps_e
         if (status != PS_OK) {
             return ps_wrap(err, status, "source.headers");
         }
-        const char *colon = strchr(settings->headers[i], ':');
-        if (colon == NULL || colon == settings->headers[i] ||
-            strpbrk(settings->headers[i], "\r\n") != NULL) {
+        const char *line = settings->headers[i];
+        const char *colon = line == NULL ? NULL : strchr(line, ':');
+        if (colon == NULL || colon == line || strpbrk(line, "\r\n") != NULL) {
             return ps_fail_code(err, PS_REFUSED, "bad_header",
                                 "source.headers[%zu]: expected \"Name: value\" on one line", i);
         }

@@ -159,8 +159,10 @@ list_page(struct source *source, struct source_page *page, struct ps_error *err)
                                             .list = source->list,
                                             .from = from,
                                             .count = count};
-    status = looked == NULL ? ps_fail(err, PS_FULL, "out of memory for a page")
-                            : http_lookup(&input, looked, err);
+    if (looked == NULL) {
+        return ps_fail(err, PS_FULL, "out of memory for a page");
+    }
+    status = http_lookup(&input, looked, err);
     for (size_t i = 0; status == PS_OK && i < count; i++) {
         struct http_listed listed = http_list_at(source->list, from + i);
         status = looked[i].gone ? PS_OK : give(&listed, &looked[i], page, err);
