@@ -50,7 +50,9 @@ def families(f):
         'asan': ('unit and contract tests under asan and ubsan', [
             build('asan'), ctest.format('asan', '-L "unit|contract"')]),
         'tsan': ('real threads under tsan', [
-            build('tsan'), 'python3 tests/race/run_race.py --build build/tsan']),
+            build('tsan'), 'python3 tests/race/run_race.py --build build/tsan',
+            f'python3 tests/race/race_daemons.py --build build/tsan '
+            f'--kill-rounds {f["tsan_kill_rounds"]} --loads {f["tsan_loads"]}']),
         'model': ('the SPIN models and their mutants', ['python3 tests/model/run_models.py']),
         'differential': ('CSV and JSON against Python', [
             scenario.format(f'{kind}_differential.py', f'--files {f["differential_files"]}')
