@@ -51,8 +51,10 @@ struct control_task {
     Penstock__Task *task; /* owned */
     enum control_place place;
     uint32_t leaf;
+    uint32_t leaf_life;
     uint32_t next_chunk;
     bool cancel_sent;
+    bool leaf_waits; /* for the answer to its last report */
 };
 
 struct control_report {

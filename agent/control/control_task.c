@@ -110,14 +110,30 @@ leaf_has_task(const struct control_core *core, uint32_t leaf)
     return false;
 }
 
+/* It waits for the answer to its last word about this task, of an older epoch: acks name no epoch,
+ * so that answer must not meet the newer one there. */
+static bool
+leaf_waits(const struct control_core *core, uint32_t leaf, const struct control_task *task)
+{
+    PS_LIST_FOR (at, &core->tasks) {
+        const struct control_task *other = task_at(at);
+        if (other->place == PLACE_REPORT && other->leaf_waits && other->leaf == leaf &&
+            other->leaf_life == core->leaves[leaf].life && is_same(other, task->task->task_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The leaf without a task that has the fewest batches; core->config.leaves when there is none. */
 static uint32_t
-leaf_for_task(const struct control_core *core)
+leaf_for_task(const struct control_core *core, const struct control_task *task)
 {
     uint32_t best = core->config.leaves;
     uint32_t best_want = 0;
     for (uint32_t i = 0; i < core->config.leaves; i++) {
-        if (!control_leaf_takes_work(core, i) || leaf_has_task(core, i)) {
+        if (!control_leaf_takes_work(core, i) || leaf_has_task(core, i) ||
+            leaf_waits(core, i, task)) {
             continue;
         }
         uint32_t want = control_batch_want(core, i);
@@ -140,9 +156,9 @@ control_task_distribute(struct control_core *core)
         if (task->place != PLACE_QUEUED) {
             continue;
         }
-        uint32_t leaf = leaf_for_task(core);
+        uint32_t leaf = leaf_for_task(core, task);
         if (leaf == core->config.leaves) {
-            return;
+            continue;
         }
         if (!control_doc_send(core, leaf, task->task->pipeline_uuid, task->task->spec_rev)) {
             give_back(core, task, "spec_unknown");
@@ -153,6 +169,7 @@ control_task_distribute(struct control_core *core)
         core->env.send_leaf(core->env.ctx, leaf, MSG_LEAF_TASK, &message.base);
         task->place = PLACE_LEAF;
         task->leaf = leaf;
+        task->leaf_life = core->leaves[leaf].life;
     }
 }
 
@@ -230,6 +247,7 @@ control_task_report(struct control_core *core, uint32_t leaf, enum msg_type type
     }
     if (result == NULL ? page->last : result->last) {
         task->place = PLACE_REPORT;
+        task->leaf_waits = !core->draining;
     }
     if (result != NULL) {
         task->next_chunk = result->chunk + 1;

@@ -81,7 +81,8 @@ on_task(struct leaf_core *core, ProtobufCMessage **own_message)
     bool same = false;
     pthread_mutex_lock(&core->lock);
     if (core->task_busy && message->task->task_id.len == PS_ID_BYTES) {
-        same = memcmp(core->task_now, message->task->task_id.data, PS_ID_BYTES) == 0;
+        same = message->task->epoch <= core->task_epoch &&
+               memcmp(core->task_now, message->task->task_id.data, PS_ID_BYTES) == 0;
     }
     if (core->task == NULL && !same) {
         core->task = message;

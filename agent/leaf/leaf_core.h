@@ -65,6 +65,7 @@ struct leaf_core {
 
     Penstock__LeafTask *task; /* waiting for the task thread; NULL = none */
     uint8_t task_now[PS_ID_BYTES];
+    uint64_t task_epoch;
     bool task_busy;
     bool task_acked;
     Penstock__Answer task_answer;

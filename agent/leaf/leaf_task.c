@@ -682,6 +682,7 @@ leaf_task_thread(void *ctx)
         core->task = NULL;
         core->task_busy = true;
         memcpy(core->task_now, task->task->task_id.data, PS_ID_BYTES);
+        core->task_epoch = task->task->epoch;
         atomic_store(&core->task_cancel, false);
         pthread_mutex_unlock(&core->lock);
         run_task(core, task);

@@ -253,6 +253,7 @@ struct fake_reply {
     uint64_t epoch;
     uint32_t leaf;
     uint8_t task;
+    uint64_t task_epoch; /* 0: 1 */
     Penstock__TaskKind kind;
     uint8_t cancel;
     uint8_t proof; /* id of a batch, of this epoch */
@@ -293,7 +294,7 @@ fake_sync_reply_on(struct fake *fake, unsigned slot, const struct fake_reply *wh
     Penstock__Task task = PENSTOCK__TASK__INIT;
     task_id[0] = what->task;
     task.task_id = proto_bytes(task_id, 16);
-    task.epoch = 1;
+    task.epoch = what->task_epoch == 0 ? 1 : what->task_epoch;
     task.kind = what->kind;
     task.pipeline_uuid = doc.pipeline_uuid;
     task.spec_rev = 1;

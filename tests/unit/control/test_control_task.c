@@ -83,6 +83,23 @@ Test(control_task, stale_ends_the_task_and_tells_the_leaf)
     fake_free(fake);
 }
 
+/* The answer to what a leaf said of an old epoch names the task alone: it would end the new one. */
+Test(control_task, a_new_epoch_waits_for_the_answer_to_the_old_one)
+{
+    struct fake *fake = fake_started(1);
+    task(fake, 1);
+    (void)fake_expect(fake, MSG_LEAF_TASK);
+    page(fake, 0, 1, true);
+    uint32_t slot = fake_expect(fake, MSG_DISCOVERED)->where;
+    fake_sync_reply(fake, &(struct fake_reply){.task = 1, .task_epoch = 2});
+    cr_assert_null(fake_find(fake, MSG_LEAF_TASK));
+    fake_report_reply(fake, slot, PENSTOCK__ANSWER__ANSWER_STALE);
+    struct fake_sent *ack = fake_expect(fake, MSG_LEAF_ACK);
+    struct fake_sent *again = fake_expect(fake, MSG_LEAF_TASK);
+    cr_assert_lt(ack, again, "in that order");
+    fake_free(fake);
+}
+
 Test(control_task, a_dead_leafs_task_is_reported_and_its_last_page_still_counts)
 {
     struct fake *fake = fake_started(1);
