@@ -202,6 +202,7 @@ sim_dest_commit(struct sim *sim, const Penstock__Grant *grant, uint64_t cut_star
     const Penstock__Batch *batch = grant->batch;
     struct ps_span id = ps_span(batch->batch_id.data, batch->batch_id.len);
     *out = NULL;
+    SIM_CHECK(sim, ps_map_find(sim->epochs, id) != NULL); /* no phantom: it was granted */
     struct sim_entry *there = ps_map_find(dest->ledger, id);
     if (there != NULL) {
         dest->refused_twins++;

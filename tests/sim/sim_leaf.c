@@ -538,6 +538,12 @@ on_task(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
     work->serial = ++agent->serials;
     work->task = (Penstock__LeafTask *)(void *)*own_message;
     *own_message = NULL;
+    PS_LIST_FOR (at, &leaf->work) {
+        const struct sim_work *other = work_at(at);
+        SIM_CHECK(sim, other->task == NULL || /* acks have no epoch */
+                           memcmp(other->task->task->task_id.data, work->task->task->task_id.data,
+                                  PS_ID_BYTES) != 0);
+    }
     sim_task_begin(work);
     ps_list_push_back(&leaf->work, &work->link);
     sim_at(sim, (int64_t)sim_below(sim, 200), work_on_task, sim_agent_who(agent), work->serial,
