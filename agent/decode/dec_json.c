@@ -29,7 +29,10 @@ json_walk_run(struct json_run *run, const uint8_t *at, const struct json_text *t
     if (__builtin_expect(*out_end != NULL, 1)) {
         return PS_OK;
     }
-    json_walk_forget(&decoder->walk, known);
+    if (decoder->walk.count > known) {
+        decoder->walk.at = NULL; /* it may be one of those that go */
+        json_walk_forget(&decoder->walk, known);
+    }
     if (scan->fault == JSON_WIDE) {
         return ps_fail_code(run->err, PS_BADDATA, "too_wide",
                             "json: the records have more than %u names (limits.max_columns)",

@@ -176,17 +176,48 @@ json_text(struct ps_buf *out, const uint8_t *ptr, size_t len)
 }
 
 static void
+sample_cell(const struct infer *infer, const struct field *field, struct ps_buf *out)
+{
+    ps_buf_xappend(out, ",", out->len > 1);
+    if (field == NULL || is_null(infer, field)) {
+        ps_buf_xappend(out, "null", 4);
+    } else {
+        json_text(out, field->ptr, field->len);
+    }
+}
+
+/* The record's field that the column is taken from, or NULL. */
+static const struct field *
+field_of(const struct infer *infer, const struct spec_column *column, const struct record *record)
+{
+    const char *from = column->from != NULL ? column->from : column->name;
+    for (uint32_t i = 0; i < record->count && i < infer->map_count; i++) {
+        if (strcmp(infer->fields[infer->map[i]].name, from) == 0) {
+            return &record->fields[i];
+        }
+    }
+    return NULL;
+}
+
+/* The row as its columns will be, as far as a sample knows them. */
+static void
 sample_add(struct infer *infer, const struct record *record)
 {
     struct ps_buf text = PS_BUF_INIT;
+    const struct spec_column *columns = NULL;
+    size_t count = spec_columns(infer->spec, &columns);
     ps_buf_xappend(&text, "[", 1);
-    for (uint32_t i = 0; i < record->count; i++) {
-        ps_buf_xappend(&text, ",", i > 0 ? 1 : 0);
-        if (is_null(infer, &record->fields[i])) {
-            ps_buf_xappend(&text, "null", 4);
-        } else {
-            json_text(&text, record->fields[i].ptr, record->fields[i].len);
-        }
+    for (size_t i = 0; i < count; i++) {
+        const char *constant = columns[i].constant;
+        const struct field fixed = {.ptr = (const uint8_t *)constant,
+                                    .len = constant == NULL ? 0 : (uint32_t)strlen(constant),
+                                    .quoted = true};
+        sample_cell(infer,
+                    columns[i].value == VALUE_FIELD ? field_of(infer, &columns[i], record) : &fixed,
+                    &text);
+    }
+    for (uint32_t i = 0; i < record->count && count == 0; i++) {
+        sample_cell(infer, &record->fields[i], &text);
     }
     ps_buf_xappend(&text, "]", 1);
     infer->sample[infer->sample_count++] = ps_xstrndup((const char *)text.ptr, text.len);

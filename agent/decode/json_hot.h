@@ -377,7 +377,9 @@ hot_walk(struct json_walk *walk, const uint8_t *p)
     walk->at = NULL;
     walk->stamp++;
     walk->root.expected = walk->root.first;
-    memcpy(walk->fields, walk->blank, walk->count * sizeof *walk->fields);
+    if (walk->count > 0) {
+        memcpy(walk->fields, walk->blank, walk->count * sizeof *walk->fields);
+    }
     if (__builtin_expect(hot_peek(scan, p) == '{', 1)) {
         return hot_object(walk, &walk->root, p, 0);
     }
