@@ -53,6 +53,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         run.jump = data[3] % bytes.len + 1;
         same(&run, bytes, &wanted);
     }
+    json_sample_infer(json_sample_specs[which], bytes, data[3] % 2 == 0);
     ps_buf_fini(&wanted);
     return 0;
 }

@@ -67,5 +67,7 @@ enum { JSON_SAMPLE_SPECS = sizeof json_sample_specs / sizeof *json_sample_specs 
 
 /* The spec for one of them, with columns from all kinds of paths; NULL = it was refused. */
 struct spec *json_sample_spec(const char *options);
+/* Infers columns from the bytes by the same spec without columns, for what a sanitizer sees. */
+void json_sample_infer(const char *options, struct ps_span bytes, bool whole);
 
 #endif

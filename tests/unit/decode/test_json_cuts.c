@@ -80,6 +80,18 @@ Test(json_cuts, nothing_shows, .timeout = 250)
     }
 }
 
+Test(json_cuts, samples_to_infer_from, .timeout = 250)
+{
+    for (size_t s = 0; s < JSON_SAMPLE_SPECS; s++) {
+        for (size_t i = 0; i < JSON_SAMPLES; i++) {
+            struct ps_span bytes = ps_span_str(json_samples[i]);
+            for (size_t len = 0; len <= bytes.len; len++) {
+                json_sample_infer(json_sample_specs[s], ps_span(bytes.ptr, len), len % 2 == 0);
+            }
+        }
+    }
+}
+
 /* Pseudo-random texts, most of them broken, over many windows. */
 Test(json_cuts, long_inputs, .timeout = 250)
 {
