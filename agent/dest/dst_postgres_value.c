@@ -41,29 +41,49 @@ static const char too_many_digits[] = "has more digits than a numeric can hold";
 
 /* ---- appending */
 
-static void
+/* Room for so many bytes more, which are counted at once. */
+static inline uint8_t *
+grow(struct ps_buf *out, size_t bytes)
+{
+    if (__builtin_expect(out->cap - out->len < bytes, 0)) {
+        static const uint8_t zeros[64];
+        for (size_t left = bytes; left > 0;) {
+            size_t part = left < sizeof zeros ? left : sizeof zeros;
+            ps_buf_xappend(out, zeros, part);
+            left -= part;
+        }
+    } else {
+        out->len += bytes;
+    }
+    return out->ptr + out->len - bytes;
+}
+
+static inline void
 put_bytes(struct ps_buf *out, const void *bytes, size_t len)
 {
     uint32_t be = htobe32((uint32_t)len);
-    ps_buf_xappend(out, &be, sizeof be);
-    ps_buf_xappend(out, bytes, len);
+    uint8_t *at = grow(out, sizeof be + len);
+    memcpy(at, &be, sizeof be);
+    if (len > 0) {
+        memcpy(at + sizeof be, bytes, len);
+    }
 }
 
-static void
+static inline void
 put_u16(struct ps_buf *out, uint16_t value)
 {
     uint16_t be = htobe16(value);
     put_bytes(out, &be, sizeof be);
 }
 
-static void
+static inline void
 put_u32(struct ps_buf *out, uint32_t value)
 {
     uint32_t be = htobe32(value);
     put_bytes(out, &be, sizeof be);
 }
 
-static void
+static inline void
 put_u64(struct ps_buf *out, uint64_t value)
 {
     uint64_t be = htobe64(value);
@@ -319,9 +339,68 @@ put_decimal(const struct decimal *decimal, struct ps_buf *out)
     return why;
 }
 
+/* The common decimals without their text: value / 10^scale, scale at most 4. */
+static void
+put_short_decimal(int64_t value, uint16_t scale, struct ps_buf *out)
+{
+    static const uint16_t to_group[] = {1, 1000, 100, 10, 1};
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    uint64_t unit = scale == 0 ? 1 : 10000 / to_group[scale];
+    uint16_t groups[8];
+    size_t count = 0;
+    if (scale > 0) {
+        groups[count++] = (uint16_t)(rest % unit * to_group[scale]);
+        rest /= unit;
+    }
+    for (; rest > 0; rest /= 10000) {
+        groups[count++] = (uint16_t)(rest % 10000);
+    }
+    size_t first = 0; /* the lowest group that is not zero */
+    while (first < count && groups[first] == 0) {
+        first++;
+    }
+    while (count > first && groups[count - 1] == 0) {
+        count--;
+    }
+    int16_t weight = count == first ? 0 : (int16_t)(count - 1 - (scale > 0 ? 1 : 0));
+    uint16_t field[4 + 8] = {htobe16((uint16_t)(count - first)), htobe16((uint16_t)weight),
+                             htobe16(value < 0 ? 0x4000 : 0), htobe16(scale)};
+    for (size_t i = count; i > first; i--) {
+        field[4 + count - i] = htobe16(groups[i - 1]);
+    }
+    put_bytes(out, field, (4 + count - first) * sizeof field[0]);
+}
+
+/* True when the number is a short decimal exactly as its shortest text says it. */
+static bool
+put_short(const struct cell *cell, struct ps_buf *out)
+{
+    if (cell->tag == CELL_INT) {
+        put_short_decimal(cell->integer, 0, out);
+        return true;
+    }
+    if (cell->tag != CELL_REAL || !(fabs(cell->real) < 1e10) || cell->real == 0) {
+        return false;
+    }
+    static const double powers[] = {1, 10, 100, 1000, 10000};
+    for (uint16_t scale = 0; scale < 5; scale++) {
+        double scaled = cell->real * powers[scale];
+        int64_t nearest = (int64_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
+        /* At most 14 digits that read back equal: they are the shortest. */
+        if ((double)nearest / powers[scale] == cell->real) {
+            put_short_decimal(nearest, scale, out);
+            return true;
+        }
+    }
+    return false;
+}
+
 static const char *
 put_numeric(const struct cell *cell, struct ps_buf *out)
 {
+    if (put_short(cell, out)) {
+        return NULL;
+    }
     char number[NUMBER_TEXT_BYTES];
     struct ps_span text = text_of(cell, number);
     double special = 0;
