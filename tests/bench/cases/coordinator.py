@@ -167,7 +167,7 @@ def rpc(bench):
         each.append(peer(bench, 'each', seconds))
     after = busy_share()
     single, claim, group, one = (medians(runs) for runs in (singles, claims, groups, each))
-    # A rate is this program's only where nothing else runs; beside that the floor judges.
+    # Beside other work the one thread that writes gets less than nng's many: no rate is judged then.
     quiet = max(before, after) < QUIET
     bench.figure('grants and completions', single['requests_s'], 'requests/s', least=20000 * quiet)
     bench.figure('p99 of a grant', single['sync_p99_us'] / 1000, 'ms', most=20 * quiet)
@@ -177,7 +177,7 @@ def rpc(bench):
     bench.figure('discovery', claim['discovered_s'], 'objects/s', least=100000 * quiet)
     bench.figure('the floor, nng + group commit of one row', group['requests_s'], 'requests/s')
     bench.figure('p99 of the floor', group['request_p99_us'] / 1000, 'ms')
-    bench.figure('share of the floor', single['requests_s'] / group['requests_s'], 'x', least=0.4)
+    bench.figure('share of the floor', single['requests_s'] / group['requests_s'], 'x', least=0.5 * quiet)
     bench.figure('times a commit a request', single['requests_s'] / one['requests_s'], 'x',
                  least=1.5)
     print(f'rpc: CPU a batch: {single["server_us"]:.0f} us here, {single["client_us"]:.0f} us in the '
