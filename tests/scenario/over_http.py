@@ -19,7 +19,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 import origin as o  # noqa: E402
 import webserver  # noqa: E402
-from cluster import ROOT, Cluster, Report  # noqa: E402
+from cluster import ROOT, Cluster, Report, wait_for  # noqa: E402
 
 CASES = {}
 FAST = ('source.retries=2', 'errors.max_retries=0')
@@ -156,6 +156,24 @@ def again(bench, origin, checks):
     bench.write('again/b.csv', rows_of(10, 10))
     subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     checks.equal('rows', bench.rows(database), values_of(0, 20))
+
+
+@case('continuous')
+def continuous(bench, origin, checks):
+    """New objects of an index page come in while the pipeline runs, and none comes twice."""
+    bench.write('grows/a.csv', rows_of(0, 10))
+    with Cluster(bench.build) as cluster:
+        database = cluster.path('out.db')
+        cluster.start_coordinator()
+        cluster.start_agent(leaves=1, extra=('--allow-network', 'loopback'))
+        cluster.apply({'name': 'p', 'destination': {'url': f'sqlite:{database}', 'table': 't'},
+                       'source': {'url': f'{origin.url}/grows/*.csv',
+                                  'discover': {'mode': 'continuous', 'interval': '100ms'}}})
+        cluster.start('p')
+        for i in (1, 2, 3):
+            wait_for(f'{i} objects', 20, lambda: len(bench.rows(database)) >= 10 * i)
+            checks.equal(f'{i} objects', bench.rows(database), values_of(0, 10 * i))
+            bench.write(f'grows/{"abcd"[i]}.csv', rows_of(10 * i, 10))
 
 
 @case('list')
