@@ -165,13 +165,14 @@ eng_hello_who(struct engine *engine, const Penstock__Origin *origin, struct eng_
     *out = NULL;
     struct incarnation incarnation;
     struct eng_agent *agent = eng_hello_find(engine, origin->agent);
+    /* Of strangers too: who has seen more obeys no answer, not even UNKNOWN, until we know it. */
+    look_at_seen(engine, origin);
     if (agent == NULL || !ps_id_from_span(eng_span(origin->incarnation), &incarnation.id)) {
         return ENG_WHO_UNKNOWN;
     }
     if (!ps_id_eq(agent->incarnation.id, incarnation.id)) {
         return was_here(agent, incarnation) ? ENG_WHO_STALE : ENG_WHO_UNKNOWN;
     }
-    look_at_seen(engine, origin);
     agent->seen_wall_ms = engine->wall_ms;
     bool was_gone = agent->state == ENG_AGENT_GONE;
     eng_hello_set_state(engine, agent, ENG_AGENT_ONLINE, agent->leaves);
@@ -265,6 +266,7 @@ eng_hello(struct engine *engine, const struct engine_request *request, const Pen
     }
     struct eng_agent *agent = eng_hello_find(engine, hello->origin->agent);
     if (agent != NULL && was_here(agent, incarnation)) {
+        look_at_seen(engine, hello->origin);
         answer(engine, request, PENSTOCK__ANSWER__ANSWER_STALE,
                "a newer agent of this name has said hello");
         return;
