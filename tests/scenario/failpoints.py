@@ -93,9 +93,9 @@ def one(report, build, source, expected, wanted):
         checker = Checker(expected, database)
         start_coordinator(cluster, points)
         cluster.start_agent(leaves=3, failpoints=points, wait=False, extra=SMALL)
-        # Batches larger than that memory for what is staged on disk, small ones for all else.
+        # Larger than that memory where something is to be staged on disk, small ones for all else.
         spec = data.spec('points', source, database,
-                         '4MiB' if any(name.startswith('stage.') for name, _, _ in wanted)
+                         '512KiB' if any(name.startswith('stage.') for name, _, _ in wanted)
                          else '64KiB')
         began = time.monotonic()
         problems = []
