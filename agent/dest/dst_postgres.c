@@ -10,6 +10,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/secret.h"
 
 enum {
     LOOK_MS = 200,      /* between looks at the cancel flag */
@@ -424,8 +425,10 @@ dst_postgres_connect(struct dst_postgres *d, struct ps_error *err)
         return PS_OK;
     }
     dst_postgres_disconnect(d);
-    const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding", NULL};
-    const char *const values[] = {d->url, "penstock", "UTF8", NULL};
+    /* What stands behind dbname overrides what the URL says. */
+    const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding",
+                                    d->password.len > 0 ? "password" : NULL, NULL};
+    const char *const values[] = {d->url, "penstock", "UTF8", ps_buf_str(&d->password), NULL};
     d->conn = PQconnectStartParams(keywords, values, 1);
     if (d->conn == NULL) {
         return ps_fail(err, PS_FULL, "%s: out of memory", d->shown);
@@ -478,6 +481,7 @@ postgres_close(struct dest *dest)
     dst_postgres_disconnect(d);
     free_list(d->keys, d->key_count);
     ps_buf_fini(&d->signature);
+    ps_secret_fini(&d->password);
     ps_free(d->order_by);
     ps_free(d->name);
     ps_free(d->url);
@@ -527,7 +531,24 @@ split_table(struct dst_postgres *d, const char *given, struct ps_error *err)
     return PS_OK;
 }
 
-/* The URL as people may see it, and no password in it: process lists and catalogs would show it. */
+/* The one secret a URL may have is a reference, which is put in here, on the agent. */
+static enum ps_status
+take_password(struct dst_postgres *d, const char *given, struct ps_error *err)
+{
+    if (given == NULL) {
+        return PS_OK;
+    }
+    if (ps_secret_reference(given) != strlen(given)) {
+        return ps_fail_code(
+            err, PS_REFUSED, "literal_password",
+            "%s: destination.url holds a password; write password=${env:NAME} or "
+            "${file:/path}, or leave it to PGPASSWORD, a passfile or a service file",
+            d->shown);
+    }
+    enum ps_status status = ps_secret_resolve(given, &d->password, err);
+    return status == PS_OK ? PS_OK : ps_wrap(err, status, "%s", d->shown);
+}
+
 static enum ps_status
 check_url(struct dst_postgres *d, struct ps_error *err)
 {
@@ -542,26 +563,21 @@ check_url(struct dst_postgres *d, struct ps_error *err)
     const char *host = NULL;
     const char *port = NULL;
     const char *database = NULL;
-    bool has_password = false;
+    const char *password = NULL;
     for (const PQconninfoOption *at = options; at->keyword != NULL; at++) {
         const char *value = at->val != NULL && at->val[0] != '\0' ? at->val : NULL;
         host = strcmp(at->keyword, "host") == 0 ? value : host;
         port = strcmp(at->keyword, "port") == 0 ? value : port;
         database = strcmp(at->keyword, "dbname") == 0 ? value : database;
-        has_password = has_password || (strcmp(at->keyword, "password") == 0 && value != NULL);
+        password = strcmp(at->keyword, "password") == 0 ? value : password;
     }
     ps_free(d->shown);
     d->shown =
         ps_xasprintf("postgresql://%s%s%s/%s", host == NULL ? "" : host, port == NULL ? "" : ":",
                      port == NULL ? "" : port, database == NULL ? "" : database);
+    enum ps_status status = take_password(d, password, err);
     PQconninfoFree(options);
-    return has_password
-               ? ps_fail_code(err, PS_REFUSED, "literal_password",
-                              "%s: destination.url holds a password; leave it out and "
-                              "give it to the agent by PGPASSWORD, PGPASSFILE or a service "
-                              "file",
-                              d->shown)
-               : PS_OK;
+    return status;
 }
 
 static enum ps_status

@@ -54,7 +54,8 @@ struct dst_postgres {
     struct dest_env env;
     char *name; /* pipeline */
     char *url;
-    char *shown; /* the URL without a password, for errors */
+    char *shown;            /* the URL without a password, for errors */
+    struct ps_buf password; /* what a reference in the URL stands for; empty: none */
     char *schema;
     char *table;         /* without schema */
     char *quoted;        /* "schema"."table" */

@@ -171,6 +171,13 @@ class Story:
                    ['nowhere', 'destination.url'])
         self.meets(report, 'a password in the URL',
                    self.load(*row, 't', url=self.server.url().replace('loader@', 'loader:secret@')), ['secret in plain text'])
+        self.server.sql("CREATE ROLE guarded LOGIN PASSWORD 'right'; CREATE SCHEMA guarded AUTHORIZATION guarded", user='admin')
+        guarded = self.server.url(user='guarded') + '?password=${env:AIR_PASSWORD}'
+        self.meets(report, 'a wrong password', self.load(*row, 'guarded.t', url=guarded, env={'AIR_PASSWORD': 'wrong'}),
+                   ['password authentication failed', 'PGPASSWORD'])
+        done = self.load(*row, 'guarded.t', url=guarded, env={'AIR_PASSWORD': 'right'})
+        report.case(done.returncode == 0 and 'right' not in done.stdout + done.stderr,
+                    f'a password by reference: {done.stderr[-200:] if done.returncode else "loaded"}')
         self.server.sql('CREATE ROLE reader LOGIN', user='admin')
         self.server.sql('CREATE TABLE locked(a int)')
         self.meets(report, 'no privilege', self.load(*row, 'locked', url=self.server.url(user='reader')),

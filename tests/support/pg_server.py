@@ -59,6 +59,12 @@ class PgServer:
                                 '-E', 'UTF8', '--no-locale', '--no-sync'], stdout=subprocess.DEVNULL)
             if done.wait() != 0:
                 raise RuntimeError('initdb failed')
+        if fresh:
+            path = os.path.join(self.data, 'pg_hba.conf')
+            with open(path, encoding='utf-8') as text:
+                rules = text.read()
+            with open(path, 'w', encoding='utf-8') as text:  # the one role that has to say a password
+                text.write('host all guarded 127.0.0.1/32 scram-sha-256\n' + rules)
         arguments = [word for setting in self.settings for word in ('-c', setting)]
         log = open(os.path.join(self.folder, 'log'), 'ab')
         self.child = self.run_as([os.path.join(self.bin, 'postgres'), '-D', self.data, *arguments],
