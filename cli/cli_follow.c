@@ -155,7 +155,9 @@ take_poll(struct follower *f)
         take_pipeline(f, &reply);
     } else if (status == PS_AGAIN || reply.status >= 500) {
         /* The pipeline goes on without its coordinator; so does the watching. */
-        f->away_ms = f->away_ms != 0 ? f->away_ms : now_ms;
+        /* One that says "not ready" is there: it waits for room on its disk. */
+        bool is_there = reply.status >= 500;
+        f->away_ms = f->away_ms != 0 && !is_there ? f->away_ms : now_ms;
         f->next_poll_ms = now_ms + RETRY_MS;
         bool never_heard = f->result->pipeline == NULL && f->options->local == NULL;
         bool too_long = f->options->local != NULL && now_ms - f->away_ms > RETRY_LOCAL_MS;
