@@ -18,7 +18,7 @@ import data  # noqa: E402
 from checker import Checker, Expected  # noqa: E402
 from cluster import Cluster, Report, wait_for  # noqa: E402
 
-SLOW = 'leaf.after_seal=delay:20;leaf.before_done=delay:20'
+SLOW = 'leaf.after_seal=delay:40;leaf.before_done=delay:40'
 
 
 def begin(cluster, source, failpoints=''):
@@ -70,12 +70,13 @@ def after_a_kill(build, source, expected, report, rng, times):
     with Cluster(build) as cluster:
         checker = Checker(expected, cluster.path('out.db'))
         loaded = []
-        for _ in range(times):
+        for turn in range(times):
             begin(cluster, source, SLOW)
-            before = checker.count() or 0
-            goal = before + max(1, expected.total // (times + 3))
+            # A share of the whole, so that a turn which went further than it should leaves the next one
+            # something to wait for.
+            goal = max(1, expected.total * (turn + 1) // (times + 2))
             wait_for('some rows', 30, lambda: (checker.poll(), (checker.count() or 0) >= goal)[1])
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, 0.1))
             end_processes(cluster, hard=True)
             delete_state(cluster)
             loaded.append(checker.count())
