@@ -38,7 +38,7 @@ def parse(bench):
                   Gate(cpu_a_gb=3.0))
 
 
-@case('parse-duckdb', objects=16)
+@case('parse-duckdb', objects=8)
 def parse_duckdb(bench):
     """CSV typed and dropped (null:), against DuckDB's count(*)."""
     peers.duckdb_home(not bench.args.no_gate)
