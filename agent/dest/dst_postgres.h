@@ -74,7 +74,8 @@ struct dst_postgres {
     struct dst_postgres_column *columns;
     uint32_t column_count;
     uint32_t ncols;          /* cells of a row; 0 = no plan */
-    struct ps_buf signature; /* of the columns and the table that the plan was made for */
+    struct ps_buf signature; /* of the columns that the plan was made for */
+    struct ps_id table_form; /* of the table then: its columns, their types and order */
     char *copy_sql;          /* COPY … FROM STDIN */
     char *merge_sql;         /* staging table into the table; NULL: rows go in directly */
     bool by_server;          /* COPY as text */
@@ -139,6 +140,10 @@ PS_MUSTCHECK enum ps_status dst_postgres_plan(struct dst_postgres *d,
                                               const struct spec_column *columns, size_t count,
                                               struct ps_error *err);
 void dst_postgres_plan_drop(struct dst_postgres *d);
+/* Within the transaction: holds the table's form until its end. PS_AGAIN, code "table_changed": it
+ * is another one than the plan was made for, which is dropped. Binary fields of the old types would
+ * be read as other values without a word where they are equally long. */
+PS_MUSTCHECK enum ps_status dst_postgres_hold_table(struct dst_postgres *d, struct ps_error *err);
 PS_MUSTCHECK enum ps_status dst_postgres_exists(struct dst_postgres *d, const char *quoted,
                                                 bool *out, struct ps_error *err);
 

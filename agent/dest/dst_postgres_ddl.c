@@ -461,6 +461,46 @@ make_stage(struct dst_postgres *d, const struct table_shape *shape, struct ps_er
     return status;
 }
 
+static enum ps_status
+read_form(struct dst_postgres *d, struct ps_id *out, struct ps_error *err)
+{
+    struct pg_params params = {0};
+    pg_param_text(&params, d->quoted);
+    PGresult *result = dst_postgres_query(
+        d,
+        "SELECT decode(md5(to_regclass($1)::oid || coalesce(string_agg(format('%s %L %s %s %s %s "
+        "%s',"
+        " attnum, attname, atttypid, atttypmod, attnotnull, attidentity, attgenerated), ','"
+        " ORDER BY attnum), '')), 'hex') FROM pg_attribute"
+        " WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
+        &params, err);
+    if (result == NULL) {
+        return dst_postgres_failed(err);
+    }
+    *out = (struct ps_id){{0}}; /* no table: NULL */
+    (void)!pg_value_id(result, 0, 0, out);
+    PQclear(result);
+    return PS_OK;
+}
+
+enum ps_status
+dst_postgres_hold_table(struct dst_postgres *d, struct ps_error *err)
+{
+    struct ps_id form = {{0}};
+    char *sql = ps_xasprintf("LOCK TABLE %s IN ROW EXCLUSIVE MODE", d->quoted);
+    enum ps_status status = dst_postgres_exec(d, sql, NULL, err);
+    ps_free(sql);
+    if (status == PS_OK) {
+        status = read_form(d, &form, err);
+    }
+    if (status == PS_OK && !ps_id_eq(form, d->table_form)) {
+        dst_postgres_plan_drop(d);
+        status = ps_fail_code(err, PS_AGAIN, "table_changed",
+                              "%s: table %s was altered while it is loaded", d->shown, d->quoted);
+    }
+    return status;
+}
+
 static void
 set_column(struct dst_postgres *d, const struct table_column *column, uint32_t cell)
 {
@@ -512,7 +552,12 @@ dst_postgres_plan(struct dst_postgres *d, const struct spec_column *columns, siz
     dst_postgres_plan_drop(d);
     struct table_shape shape = {0};
     struct ps_buf wrong = PS_BUF_INIT;
-    enum ps_status status = read_shape(d, &shape, err);
+    struct ps_id form = {{0}};
+    /* Before the shape: an ALTER between the two shows when the table is held. */
+    enum ps_status status = read_form(d, &form, err);
+    if (status == PS_OK) {
+        status = read_shape(d, &shape, err);
+    }
     if (status == PS_OK && shape.count == 0) {
         status = ps_fail_code(err, PS_REFUSED, "not_visible", "%s: there is no table %s", d->shown,
                               d->quoted);
@@ -526,6 +571,7 @@ dst_postgres_plan(struct dst_postgres *d, const struct spec_column *columns, siz
     }
     if (status == PS_OK) {
         d->ncols = (uint32_t)count;
+        d->table_form = form;
         ps_buf_xappend(&d->signature, signature.ptr, signature.len);
     } else {
         dst_postgres_plan_drop(d);

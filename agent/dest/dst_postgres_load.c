@@ -110,6 +110,9 @@ attempt(struct load *load, bool *out_again, struct ps_error *err)
         /* The rows wait for whom they must: the server finds what waits for each other. */
         status = dst_postgres_exec(d, "SET LOCAL lock_timeout = 0", NULL, err);
     }
+    if (status == PS_OK) {
+        status = dst_postgres_hold_table(d, err);
+    }
     bool refused = false;
     if (status == PS_OK) {
         status = dst_postgres_rows_insert(&load->rows, &refused, err);

@@ -68,10 +68,6 @@ copy_begin(struct dst_postgres *d, const char *sql, bool binary, struct ps_error
     enum ps_status status = dst_postgres_answer(d, &result, err);
     if (status == PS_OK && PQresultStatus(result) != PGRES_COPY_IN) {
         status = dst_postgres_fail(d, result, "copy", err);
-        if (strstr(err->text, "(42") != NULL) {
-            dst_postgres_plan_drop(d); /* the table is another one by now */
-            status = err->status = PS_AGAIN;
-        }
     }
     PQclear(result);
     return status == PS_OK && binary ? copy_put(d, copy_header, COPY_HEADER_BYTES, err) : status;

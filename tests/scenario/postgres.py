@@ -218,6 +218,29 @@ class Story:
             count = self.server.value('SELECT count(*) FROM twin')
             report.case(state == 'completed' and count == '5000', f'a stopped twin is ended: {state}, {count} rows')
 
+    def altered(self, report):
+        """A column gets a type of the same length between two batches: no value becomes another."""
+        path = os.path.join(self.folder, 'altered')
+        os.makedirs(path)
+        for k in range(12):
+            with open(os.path.join(path, f'{k:02}.csv'), 'w', encoding='ascii') as out:
+                out.write('id,v\n' + ''.join(f'{k * 100 + i},{k * 100 + i}\n' for i in range(100)))
+        self.server.sql('CREATE TABLE altered(id int, v int)')
+        with Cluster(self.build) as cluster:
+            cluster.start_coordinator()
+            cluster.start_agent(leaves=1, failpoints='leaf.before_done=delay:100')
+            cluster.apply({'name': 'altered', 'source': {'url': f'file:{path}/*.csv'}, 'format': {'type': 'csv'},
+                           'destination': {'url': self.server.url(), 'table': 'altered'},
+                           'limits': {'batch_bytes': '512'}})
+            cluster.start('altered')
+            wait_for('the first rows', 20, lambda: self.server.value('SELECT count(*) FROM altered') != '0')
+            self.server.sql('ALTER TABLE altered ALTER v TYPE real')
+            before = int(self.server.value('SELECT count(*) FROM altered'))
+            state = cluster.wait_end('altered', 60)['state']
+            count, same = self.server.sql('SELECT count(*), count(*) FILTER (WHERE v = id) FROM altered')[0]
+            report.case(state == 'completed' and before < 1200 and count == same == '1200',
+                        f'a column altered after {before} rows: {state}, {same} of {count} values as they were read')
+
     def cut_commit(self, report):
         """The connection ends before, in and behind COMMIT, seen from a proxy of our own."""
         for place in ('before', 'behind'):
@@ -299,7 +322,7 @@ def main():
         story = Story(args, server, folder)
         for kind, values in VALUES.items():
             story.values(report, kind, values)
-        for part in (story.conflicts, story.guilty_rows, story.tables, story.errors, story.twin, story.cut_commit):
+        for part in (story.conflicts, story.guilty_rows, story.tables, story.errors, story.twin, story.altered, story.cut_commit):
             part(report)
     finally:
         server.close()
