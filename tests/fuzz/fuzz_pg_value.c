@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/fuzz/fuzz_pg_value.c: any cell for any type of a PostgreSQL column. First byte: the type;
+ * second: what kind of cell; the rest is its value. What is taken is one field whose length is
+ * true, and a numeric has digits that the server takes. */
+#include <endian.h>
+
+#include "agent/dest/dst_postgres.h"
+#include "common/assert.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct cell
+make_cell(uint8_t kind, const uint8_t *value, size_t len)
+{
+    struct cell cell = {.tag = CELL_TEXT, .len = (uint32_t)len, .ptr = value};
+    uint64_t bits = 0;
+    memcpy(&bits, value, len < sizeof bits ? len : sizeof bits);
+    if (kind % 4 == 1) {
+        cell = (struct cell){.tag = CELL_INT, .integer = (int64_t)bits};
+    } else if (kind % 4 == 2) {
+        cell = (struct cell){.tag = CELL_REAL};
+        memcpy(&cell.real, &bits, sizeof bits);
+    } else if (kind % 4 == 3) {
+        cell.tag = len == 0 ? CELL_NULL : CELL_BLOB;
+    }
+    return cell;
+}
+
+static void
+check_numeric(const uint8_t *field, size_t len)
+{
+    uint16_t head[4];
+    PS_ASSERT(len >= sizeof head);
+    memcpy(head, field, sizeof head);
+    PS_ASSERT(len == sizeof head + 2 * (size_t)be16toh(head[0]));
+    for (size_t i = sizeof head; i < len; i += 2) {
+        PS_ASSERT((unsigned)(field[i] << 8 | field[i + 1]) < 10000);
+    }
+    PS_ASSERT(be16toh(head[3]) <= 16383);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 2) {
+        return 0;
+    }
+    struct dst_postgres_column column = {.type = (enum dst_postgres_type)(data[0] % PG_BY_SERVER),
+                                         .most_chars = data[1] & 0x80 ? 5 : -1};
+    struct cell cell = make_cell(data[1], data + 2, size - 2);
+    struct ps_buf out = PS_BUF_INIT;
+    ps_buf_xappend(&out, "before", 6);
+    if (dst_postgres_value_put(&column, &cell, &out) == NULL) {
+        uint32_t be = 0;
+        PS_ASSERT(out.len >= 6 + sizeof be);
+        memcpy(&be, out.ptr + 6, sizeof be);
+        size_t len = out.len - 6 - sizeof be;
+        PS_ASSERT(cell.tag == CELL_NULL ? be == UINT32_MAX && len == 0 : be32toh(be) == len);
+        if (column.type == PG_NUMERIC && cell.tag != CELL_NULL) {
+            check_numeric(out.ptr + 6 + sizeof be, len);
+        }
+    }
+    ps_buf_clear(&out);
+    dst_postgres_value_text(&cell, true, &out);
+    PS_ASSERT(out.len > 0 && out.ptr[out.len - 1] == '\n');
+    PS_ASSERT(memchr(out.ptr, '\n', out.len - 1) == NULL);
+    ps_buf_fini(&out);
+    return 0;
+}
