@@ -491,6 +491,8 @@ postgres_close(struct dest *dest)
     ps_free(d->quoted);
     ps_free(d->rejects);
     ps_free(d->quoted_schema);
+    ps_free(d->ledger_prefix);
+    ps_free(d->ledger_place);
     ps_free(d);
 }
 

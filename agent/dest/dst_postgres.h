@@ -9,7 +9,7 @@
 
 #include <libpq-fe.h>
 
-#include "agent/dest/dest.h"
+#include "agent/dest/dest_ledger.h"
 
 enum { DST_POSTGRES_FORMAT = 1, PG_PARAMS_MAX = 24 };
 
@@ -67,6 +67,11 @@ struct dst_postgres {
     size_t key_count;
     char *order_by; /* NULL: the last commit wins */
     struct spec_tolerance tolerance;
+
+    /* Lent to the core; made when first used. */
+    struct dest_ledger ledger;
+    char *ledger_prefix;
+    char *ledger_place;
 
     PGconn *conn; /* NULL or broken: connected when next used */
 
@@ -149,26 +154,9 @@ PS_MUSTCHECK enum ps_status dst_postgres_exists(struct dst_postgres *d, const ch
 
 /* ---- dst_postgres_ledger.c */
 
-/* Within the transaction. *out_match false: the fence names another uuid or generation. */
-PS_MUSTCHECK enum ps_status dst_postgres_check_fence(struct dst_postgres *d,
-                                                     const struct dest_batch *batch,
-                                                     bool *out_match, struct ps_error *err);
-/* Inserts the ledger row: loaded where tombstone is NULL, else cancelled for that reason.
- * *out_done: the batch stands in the ledger already and *out says how; nothing was changed. */
-PS_MUSTCHECK enum ps_status dst_postgres_enter(struct dst_postgres *d,
-                                               const struct dest_batch *batch,
-                                               const char *tombstone, bool *out_done,
-                                               struct dest_result *out, struct ps_error *err);
-/* Range rows. *out_conflict: one is owned by another batch; err names both. */
-PS_MUSTCHECK enum ps_status dst_postgres_enter_ranges(struct dst_postgres *d,
-                                                      const struct dest_batch *batch,
-                                                      bool *out_conflict, struct ps_error *err);
 PS_MUSTCHECK enum ps_status dst_postgres_set_fence(struct dst_postgres *d,
                                                    struct pipeline_uuid uuid, uint64_t generation,
                                                    struct ps_error *err);
-PS_MUSTCHECK enum ps_status dst_postgres_enter_counts(struct dst_postgres *d, struct batch_id id,
-                                                      const struct dest_counts *counts,
-                                                      struct ps_error *err);
 enum ps_status dst_postgres_state(struct dest *dest, const char *pipeline_name,
                                   struct dest_state *out_state, struct ps_error *err);
 enum ps_status dst_postgres_tombstone(struct dest *dest, const struct dest_batch *batch,
@@ -186,7 +174,6 @@ PS_MUSTCHECK enum ps_status dst_postgres_end_twins(struct dst_postgres *d, struc
 PS_MUSTCHECK enum ps_status dst_postgres_commit(struct dst_postgres *d, bool *out_constraint,
                                                 struct ps_error *err);
 
-/* ---- dst_postgres_page.c */
 enum ps_status dst_postgres_ledger(struct dest *dest, struct dest_page *page, dest_range_fn each,
                                    void *ctx, struct ps_error *err);
 enum ps_status dst_postgres_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each,
@@ -200,7 +187,6 @@ const char *dst_postgres_value_put(const struct dst_postgres_column *column,
 /* The same for COPY as text, with the tab or line end behind it. */
 void dst_postgres_value_text(const struct cell *cell, bool last, struct ps_buf *out);
 
-/* ---- dst_postgres_load.c */
 enum ps_status dst_postgres_load(struct dest *dest, const struct spec_column *columns, size_t count,
                                  const struct dest_batch *batch, struct dest_result *out,
                                  struct ps_error *err);
