@@ -58,17 +58,28 @@ function(penstock_program name)
     endif()
 endfunction()
 
-# penstock_test(FAMILY FILE): one Criterion program a file. Criterion says "passed" when
-# LeakSanitizer finds a leak, hence the expression.
-function(penstock_test family file)
+# penstock_test_program(FILE): one Criterion program a file, in build/<preset>/tests.
+function(penstock_test_program file)
     get_filename_component(stem ${file} NAME_WE)
-    file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR}/tests ${file})
     get_property(rooms GLOBAL PROPERTY PENSTOCK_ROOMS)
     add_executable(${stem} ${file})
     set_target_properties(${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     target_link_libraries(${stem} PRIVATE penstock_flags tests_support
         -Wl,--start-group ${rooms} -Wl,--end-group PkgConfig::CRITERION)
-    add_test(NAME ${path} COMMAND ${stem} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(${path} PROPERTIES LABELS ${family} TIMEOUT 300
+endfunction()
+
+# penstock_test_run(NAME FAMILY PROGRAM): a run of it. Criterion says "passed" when LeakSanitizer
+# finds a leak, hence the expression.
+function(penstock_test_run name family program)
+    add_test(NAME ${name} COMMAND ${program} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES LABELS ${family} TIMEOUT 300
         FAIL_REGULAR_EXPRESSION "LeakSanitizer|runtime error:")
+endfunction()
+
+# penstock_test(FAMILY FILE): both, named after the file.
+function(penstock_test family file)
+    get_filename_component(stem ${file} NAME_WE)
+    file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR}/tests ${file})
+    penstock_test_program(${file})
+    penstock_test_run(${path} ${family} ${stem})
 endfunction()

@@ -17,6 +17,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LINE = re.compile(r'^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$', re.M)
 CTEST = re.compile(r'(\d+)% tests passed, (\d+) tests? failed out of (\d+)')
+CTEST_SKIPPED = re.compile(r'^\s*\d+ - (\S+) \(Skipped\)', re.M)
+WHY_SKIPPED = re.compile(r'no server of \w+: [^\n]*')
 
 
 def ladder(soak):
@@ -126,9 +128,23 @@ def run(command):
             sys.stdout.flush()
     child.wait()
     whole = ''.join(text)
+    if command.startswith('ctest ') or ' ctest ' in command:
+        for line in why_skipped(command):
+            print(f'    skipped: {line}')
     if quiet and child.returncode != 0:
         print(whole[-6000:])
     return child.returncode, whole
+
+
+def why_skipped(command):
+    """CTest shows nothing of a test that was skipped but in its own log."""
+    folder = re.search(r'--test-dir (\S+)', command).group(1)
+    try:
+        with open(os.path.join(ROOT, folder, 'Testing/Temporary/LastTest.log'), encoding='utf-8',
+                  errors='replace') as log:
+            return sorted(set(WHY_SKIPPED.findall(log.read())))
+    except OSError:
+        return []
 
 
 def count(status, text, command):
@@ -141,7 +157,8 @@ def count(status, text, command):
     ctest = CTEST.search(text)
     if ctest:
         failed = int(ctest.group(2))
-        return int(ctest.group(3)) - failed, failed, 0
+        skipped = len(CTEST_SKIPPED.findall(text))
+        return int(ctest.group(3)) - failed - skipped, failed, skipped
     return (0, 0, 0) if status == 0 and command.startswith('cmake ') else (0, 1, 0)
 
 

@@ -113,6 +113,9 @@ enum ps_status
 dst_sqlite_fail(struct dst_sqlite *d, int rc, const char *what, struct ps_error *err)
 {
     int primary = rc & 0xff;
+    if (primary == SQLITE_BUSY && dst_sqlite_canceled(d)) {
+        return ps_fail(err, PS_CANCELED, "sqlite %s: asked to stop", d->path);
+    }
     int errnum = errno_of(d, rc);
     enum ps_status status = status_of(rc, errnum);
     const char *text = d->db == NULL ? sqlite3_errstr(rc) : sqlite3_errmsg(d->db);

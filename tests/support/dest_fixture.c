@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -48,20 +47,52 @@ release_turn(void *ctx, const char *identity)
     ((struct dest_fixture *)ctx)->turns--;
 }
 
-void
-dest_fixture_init(struct dest_fixture *f)
+static struct dest_env
+env_of(struct dest_fixture *f)
 {
+    return (struct dest_env){.ctx = f,
+                             .turn_take = take_turn,
+                             .turn_release = release_turn,
+                             .phase = see_phase,
+                             .cancel = &f->cancel};
+}
+
+const char *
+dest_fixture_init_at(struct dest_fixture *f, const char *scheme)
+{
+    const struct dest_side *side = dest_side_find(scheme);
     *f = (struct dest_fixture){0};
+    if (side == NULL) {
+        return "this build has no such driver";
+    }
+    f->uuid.id = ps_id_new();
+    char id[PS_ID_TEXT_BYTES];
+    snprintf(f->place, sizeof f->place, "c_%.*s", (int)sizeof f->place - 3,
+             ps_id_text(f->uuid.id, id));
+    for (char *at = f->place; *at != '\0'; at++) {
+        *at = *at == '-' ? '_' : *at;
+    }
     snprintf(f->dir, sizeof f->dir, "/tmp/ps-dest-XXXXXX");
     PS_ASSERT(mkdtemp(f->dir) != NULL);
     snprintf(f->path, sizeof f->path, "%s/out.db", f->dir);
-    snprintf(f->url, sizeof f->url, "sqlite:%s", f->path);
-    f->uuid.id = ps_id_new();
+    const char *why = side->begin(f);
+    if (why != NULL) {
+        rmdir(f->dir);
+        return why;
+    }
+    f->side = side;
     char stage[80];
     snprintf(stage, sizeof stage, "%s/stage", f->dir);
     struct ps_error err = {0};
     struct stage_limits limits = {.memory_bytes = 256 << 20, .quota_bytes = 256 << 20};
     must(stage_open(stage, &limits, &f->stage, &err), &err, "stage");
+    return NULL;
+}
+
+void
+dest_fixture_init(struct dest_fixture *f)
+{
+    PS_ASSERT(dest_fixture_init_at(f, "sqlite") == NULL);
 }
 
 static void
@@ -81,8 +112,15 @@ remove_files(const char *dir)
 void
 dest_fixture_fini(struct dest_fixture *f)
 {
+    if (f->side == NULL) {
+        return;
+    }
     fixture_close(f);
-    stage_close(f->stage);
+    f->side->end(f);
+    if (f->batches == 0) { /* else the test has failed in the middle */
+        PS_ASSERT(f->turns == 0);
+        stage_close(f->stage);
+    }
     char stage[80];
     snprintf(stage, sizeof stage, "%s/stage", f->dir);
     remove_files(stage);
@@ -105,14 +143,20 @@ fixture_try_open(struct dest_fixture *f, const char *url, const char *more, stru
     spec_errors_fini(&errors);
     ps_buf_fini(&yaml);
     must(status, err, "spec");
-    struct dest_env env = {.ctx = f,
-                           .turn_take = take_turn,
-                           .turn_release = release_turn,
-                           .phase = see_phase,
-                           .cancel = &f->cancel};
+    struct dest_env env = env_of(f);
     f->ops = dest_find(url, err);
     PS_ASSERT(f->ops != NULL);
     return f->ops->open(f->spec, &env, &f->dest, err);
+}
+
+struct dest *
+fixture_open_twin(struct dest_fixture *f)
+{
+    struct dest_env env = env_of(f);
+    struct dest *twin = NULL;
+    struct ps_error err = {0};
+    must(f->ops->open(f->spec, &env, &twin, &err), &err, "open");
+    return twin;
 }
 
 void
@@ -172,31 +216,16 @@ fixture_prepare(struct dest_fixture *f, const struct spec_column *columns, size_
 void
 fixture_sql(struct dest_fixture *f, const char *sql)
 {
-    sqlite3 *db = NULL;
-    char *text = NULL;
-    if (sqlite3_open(f->path, &db) != SQLITE_OK ||
-        sqlite3_exec(db, sql, NULL, NULL, &text) != SQLITE_OK) {
-        fprintf(stderr, "%s: %s\n", sql, text == NULL ? sqlite3_errmsg(db) : text);
-        abort();
-    }
-    sqlite3_close(db);
+    f->side->sql(f, sql, NULL);
 }
 
 const char *
 fixture_text(struct dest_fixture *f, const char *sql)
 {
-    sqlite3 *db = NULL;
-    sqlite3_stmt *stmt = NULL;
-    if (sqlite3_open(f->path, &db) != SQLITE_OK ||
-        sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK) {
-        fprintf(stderr, "%s: %s\n", sql, sqlite3_errmsg(db));
-        abort();
-    }
-    const char *text =
-        sqlite3_step(stmt) == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : "no row";
-    snprintf(f->text, sizeof f->text, "%s", text == NULL ? "NULL" : text);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
+    struct ps_buf out = PS_BUF_INIT;
+    f->side->sql(f, sql, &out);
+    snprintf(f->text, sizeof f->text, "%s", out.len == 0 ? "" : ps_buf_str(&out));
+    ps_buf_fini(&out);
     return f->text;
 }
 
@@ -204,6 +233,7 @@ void
 fixture_batch_init(struct dest_fixture *f, struct fixture_batch *b, uint32_t ncols, unsigned number)
 {
     *b = (struct fixture_batch){.fixture = f, .ncols = ncols};
+    f->batches++;
     snprintf(b->key, sizeof b->key, "object-%u", number);
     struct ps_error err = {0};
     b->ranges[0] = (struct dest_range){.key = ps_span_str(b->key),
@@ -222,6 +252,17 @@ fixture_batch_init(struct dest_fixture *f, struct fixture_batch *b, uint32_t nco
                                    .range_count = 1};
     must(stage_batch_new(f->stage, b->batch.id, 1, ncols, &b->rows, &err), &err, "batch");
     b->batch.rows = b->rows;
+}
+
+void
+fixture_batch_init_twin(struct dest_fixture *f, struct fixture_batch *b,
+                        const struct fixture_batch *of)
+{
+    fixture_batch_init(f, b, of->ncols, 0);
+    memcpy(b->key, of->key, sizeof b->key);
+    b->ranges[0] = of->ranges[0];
+    b->ranges[0].key = ps_span_str(b->key);
+    b->batch.id = of->batch.id;
 }
 
 static void
@@ -316,8 +357,15 @@ enum ps_status
 fixture_load(struct dest_fixture *f, struct fixture_batch *b, struct ps_error *err)
 {
     fixture_batch_seal(b);
+    return fixture_load_by(f, f->dest, b, err);
+}
+
+enum ps_status
+fixture_load_by(struct dest_fixture *f, struct dest *dest, struct fixture_batch *b,
+                struct ps_error *err)
+{
     dest_result_fini(&b->result);
-    return f->ops->load(f->dest, f->columns, f->column_count, &b->batch, &b->result, err);
+    return f->ops->load(dest, f->columns, f->column_count, &b->batch, &b->result, err);
 }
 
 void
@@ -335,6 +383,7 @@ fixture_batch_fini(struct fixture_batch *b)
     block_free(b->block);
     stage_batch_free(b->rows);
     dest_result_fini(&b->result);
+    b->fixture->batches--;
     *b = (struct fixture_batch){0};
 }
 
