@@ -37,7 +37,7 @@ def mysql():
         return None, 'no server for it can be started yet'
     if mysql_server.find_bin() is None:
         return None, 'there is no MariaDB server (package mariadb-server)'
-    server = mysql_server.MysqlServer(('innodb_flush_log_at_trx_commit=0',)).start()
+    server = mysql_server.MysqlServer(('--innodb-flush-log-at-trx-commit=0',)).start()
     return server, f'mysql://admin@127.0.0.1:{server.port}'
 
 
