@@ -22,13 +22,15 @@ enum dst_postgres_conflict {
 
 /* How a cell becomes the column's binary form (PostgreSQL's own *send functions). */
 enum dst_postgres_type {
-    PG_TEXT, /* text varchar bpchar json xml: the characters themselves */
+    PG_TEXT, /* text varchar bpchar xml: the characters themselves */
+    PG_JSON,
     PG_JSONB,
     PG_BYTEA,
     PG_BOOL,
     PG_INT2,
     PG_INT4,
     PG_INT8,
+    PG_OID,
     PG_FLOAT4,
     PG_FLOAT8,
     PG_NUMERIC,
@@ -36,7 +38,15 @@ enum dst_postgres_type {
     PG_TIMESTAMP,
     PG_TIMESTAMPTZ,
     PG_TIME,
+    PG_TIMETZ,
+    PG_INTERVAL,
     PG_UUID,
+    PG_INET,
+    PG_CIDR,
+    PG_MACADDR,
+    PG_MACADDR8,
+    PG_ENUM,
+    PG_ARRAY,
     PG_BY_SERVER, /* no binary form that we know: the whole COPY goes as text */
 };
 
@@ -48,6 +58,10 @@ struct dst_postgres_column {
     uint32_t cell;      /* which cell of a row */
     int32_t most_chars; /* of varchar(n) and char(n); -1 = any */
     bool not_null;
+    char **labels; /* of an enum, sorted by their bytes */
+    size_t label_count;
+    struct dst_postgres_column *element; /* of an array: its elements' type alone */
+    Oid element_oid;
 };
 
 struct dst_postgres {
@@ -151,6 +165,15 @@ void dst_postgres_plan_drop(struct dst_postgres *d);
 PS_MUSTCHECK enum ps_status dst_postgres_hold_table(struct dst_postgres *d, struct ps_error *err);
 PS_MUSTCHECK enum ps_status dst_postgres_exists(struct dst_postgres *d, const char *quoted,
                                                 bool *out, struct ps_error *err);
+
+/* ---- dst_postgres_type.c: which of our types a column's is */
+
+/* Sets type, most_chars, labels and element; domains are looked through, and one that is NOT NULL
+ * sets not_null. */
+PS_MUSTCHECK enum ps_status dst_postgres_type_find(struct dst_postgres *d, Oid oid, int32_t typmod,
+                                                   struct dst_postgres_column *out,
+                                                   struct ps_error *err);
+void dst_postgres_type_fini(struct dst_postgres_column *column);
 
 /* ---- dst_postgres_ledger.c */
 

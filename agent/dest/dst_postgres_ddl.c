@@ -32,13 +32,12 @@ static const char *const own_tables[] = {
 struct table_column {
     char *name;
     char *type_name;
-    Oid base_type; /* below a domain */
+    Oid type;
     int32_t typmod;
     bool not_null;
     bool has_default;
     bool generated;
     bool always_identity;
-    bool is_enum;
 };
 
 struct table_shape {
@@ -79,6 +78,25 @@ text_value(const PGresult *result, int row, int column)
     return ps_xasprintf("%.*s", (int)text.len, (const char *)text.ptr);
 }
 
+/* What of the table's own makes a load impossible; NULL = nothing. Bits of the query below. */
+static const char *
+table_fault(int64_t kind)
+{
+    if ((kind & 1) != 0) {
+        return "is no table";
+    }
+    /* The other server commits by itself, before this one or without it. */
+    if ((kind & 2) != 0) {
+        return "is a foreign table or has foreign partitions: what another server commits cannot "
+               "be one transaction with the ledger";
+    }
+    if ((kind & 4) != 0) {
+        return "is unlogged: a crash of the server would empty it, and the ledger would still say "
+               "that its rows are loaded; ALTER TABLE ... SET LOGGED makes it safe";
+    }
+    return NULL;
+}
+
 static enum ps_status
 read_shape(struct dst_postgres *d, struct table_shape *shape, struct ps_error *err)
 {
@@ -87,13 +105,17 @@ read_shape(struct dst_postgres *d, struct table_shape *shape, struct ps_error *e
     pg_param_text(&params, d->quoted);
     PGresult *result = dst_postgres_query(
         d,
-        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod),"
-        " (CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END)::int8,"
-        " (CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END)::int8,"
-        " a.attnotnull::int::int8, (a.atthasdef OR a.attidentity <> '')::int::int8,"
-        " (a.attgenerated <> '')::int::int8, (a.attidentity = 'a')::int::int8,"
-        " (t.typtype = 'e')::int::int8, c.relkind::text FROM pg_attribute a"
-        " JOIN pg_type t ON t.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid"
+        "WITH RECURSIVE part(oid) AS (SELECT to_regclass($1)::oid UNION SELECT i.inhrelid"
+        " FROM part JOIN pg_inherits i ON i.inhparent = part.oid),"
+        " kind AS (SELECT bit_or(CASE WHEN c.relkind NOT IN ('r', 'p', 'f') THEN 1 ELSE 0 END"
+        " | CASE WHEN c.relkind = 'f' THEN 2 ELSE 0 END"
+        " | CASE WHEN c.relpersistence = 'u' THEN 4 ELSE 0 END)::int8 AS bits"
+        " FROM part JOIN pg_class c USING (oid))"
+        " SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid::int8,"
+        " a.atttypmod::int8, a.attnotnull::int::int8,"
+        " (a.atthasdef OR a.attidentity <> '')::int::int8,"
+        " (a.attgenerated <> '')::int::int8, (a.attidentity = 'a')::int::int8, kind.bits"
+        " FROM pg_attribute a, kind"
         " WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"
         " ORDER BY a.attnum",
         &params, err);
@@ -102,26 +124,24 @@ read_shape(struct dst_postgres *d, struct table_shape *shape, struct ps_error *e
     }
     shape->count = (size_t)PQntuples(result);
     shape->columns = ps_xcalloc(shape->count + 1, sizeof *shape->columns);
-    bool is_table = true;
+    const char *fault = NULL;
     for (int i = 0; i < PQntuples(result); i++) {
-        struct ps_span kind = pg_value_span(result, i, 9);
-        is_table = kind.len == 1 && strchr("rpf", kind.ptr[0]) != NULL;
+        fault = table_fault(pg_value_int(result, i, 8));
         shape->columns[i] = (struct table_column){
             .name = text_value(result, i, 0),
             .type_name = text_value(result, i, 1),
-            .base_type = (Oid)pg_value_int(result, i, 2),
+            .type = (Oid)pg_value_int(result, i, 2),
             .typmod = (int32_t)pg_value_int(result, i, 3),
             .not_null = pg_value_int(result, i, 4) != 0,
             .has_default = pg_value_int(result, i, 5) != 0,
             .generated = pg_value_int(result, i, 6) != 0,
             .always_identity = pg_value_int(result, i, 7) != 0,
-            .is_enum = pg_value_int(result, i, 8) != 0,
         };
     }
     PQclear(result);
-    return is_table ? PS_OK
-                    : ps_fail_code(err, PS_REFUSED, "bad_table", "%s: %s is no table", d->shown,
-                                   d->quoted);
+    return fault == NULL ? PS_OK
+                         : ps_fail_code(err, PS_REFUSED, "bad_table", "%s: %s %s", d->shown,
+                                        d->quoted, fault);
 }
 
 /* ---- making tables */
@@ -253,28 +273,6 @@ dst_postgres_make_tables(struct dst_postgres *d, const struct dest_table *table,
 
 /* ---- matching */
 
-/* Object identifiers of pg_type.dat; they never change. */
-static enum dst_postgres_type
-type_of(const struct table_column *column)
-{
-    static const struct {
-        Oid oid;
-        enum dst_postgres_type type;
-    } types[] = {
-        {16, PG_BOOL},          {17, PG_BYTEA},     {19, PG_TEXT},    {20, PG_INT8},
-        {21, PG_INT2},          {23, PG_INT4},      {25, PG_TEXT},    {114, PG_TEXT},
-        {142, PG_TEXT},         {700, PG_FLOAT4},   {701, PG_FLOAT8}, {1042, PG_TEXT},
-        {1043, PG_TEXT},        {1082, PG_DATE},    {1083, PG_TIME},  {1114, PG_TIMESTAMP},
-        {1184, PG_TIMESTAMPTZ}, {1700, PG_NUMERIC}, {2950, PG_UUID},  {3802, PG_JSONB},
-    };
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        if (types[i].oid == column->base_type) {
-            return types[i].type;
-        }
-    }
-    return column->is_enum ? PG_TEXT : PG_BY_SERVER;
-}
-
 static const struct table_column *
 find_column(const struct table_shape *shape, const char *name)
 {
@@ -329,6 +327,7 @@ dst_postgres_plan_drop(struct dst_postgres *d)
     for (uint32_t i = 0; i < d->column_count; i++) {
         ps_free(d->columns[i].name);
         ps_free(d->columns[i].type_name);
+        dst_postgres_type_fini(&d->columns[i]);
     }
     ps_free(d->columns);
     ps_free(d->copy_sql);
@@ -468,10 +467,18 @@ read_form(struct dst_postgres *d, struct ps_id *out, struct ps_error *err)
     pg_param_text(&params, d->quoted);
     PGresult *result = dst_postgres_query(
         d,
-        "SELECT decode(md5(to_regclass($1)::oid || coalesce(string_agg(format('%s %L %s %s %s %s "
+        /* With the types that its columns are made of: domains' NOT NULL and enums' labels. */
+        "WITH RECURSIVE made(oid) AS (SELECT atttypid FROM pg_attribute WHERE attrelid ="
+        " to_regclass($1) AND attnum > 0 AND NOT attisdropped UNION SELECT below FROM made JOIN"
+        " pg_type t USING (oid), LATERAL (VALUES (t.typbasetype), (t.typelem)) AS v(below)"
+        " WHERE below <> 0)"
+        " SELECT decode(md5(to_regclass($1)::oid || coalesce(string_agg(format('%s %L %s %s %s %s "
         "%s',"
         " attnum, attname, atttypid, atttypmod, attnotnull, attidentity, attgenerated), ','"
-        " ORDER BY attnum), '')), 'hex') FROM pg_attribute"
+        " ORDER BY attnum), '') || coalesce((SELECT string_agg(oid::text, ',' ORDER BY oid) FROM"
+        " made JOIN pg_type USING (oid) WHERE typnotnull), '') || coalesce((SELECT"
+        " string_agg(quote_literal(enumlabel), ',' ORDER BY e.oid) FROM made JOIN pg_enum e ON"
+        " e.enumtypid = made.oid), '')), 'hex') FROM pg_attribute"
         " WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
         &params, err);
     if (result == NULL) {
@@ -501,19 +508,18 @@ dst_postgres_hold_table(struct dst_postgres *d, struct ps_error *err)
     return status;
 }
 
-static void
-set_column(struct dst_postgres *d, const struct table_column *column, uint32_t cell)
+static enum ps_status
+set_column(struct dst_postgres *d, const struct table_column *column, uint32_t cell,
+           struct ps_error *err)
 {
-    bool limited = column->base_type == 1042 || column->base_type == 1043;
     struct dst_postgres_column *out = &d->columns[d->column_count++];
     *out = (struct dst_postgres_column){.name = ps_xstrdup(column->name),
                                         .type_name = ps_xstrdup(column->type_name),
-                                        .type = type_of(column),
                                         .cell = cell,
-                                        .most_chars =
-                                            limited && column->typmod > 4 ? column->typmod - 4 : -1,
                                         .not_null = column->not_null};
+    enum ps_status status = dst_postgres_type_find(d, column->type, column->typmod, out, err);
     d->by_server = d->by_server || out->type == PG_BY_SERVER;
+    return status;
 }
 
 static enum ps_status
@@ -523,7 +529,11 @@ make_plan(struct dst_postgres *d, const struct table_shape *shape,
     d->columns = ps_xcalloc(count, sizeof *d->columns);
     d->by_server = false;
     for (size_t i = 0; i < count; i++) {
-        set_column(d, find_column(shape, columns[i].name), (uint32_t)i);
+        enum ps_status status =
+            set_column(d, find_column(shape, columns[i].name), (uint32_t)i, err);
+        if (status != PS_OK) {
+            return status;
+        }
     }
     struct ps_buf sql = PS_BUF_INIT;
     bool staged = d->on_conflict != PG_CONFLICT_ERROR;

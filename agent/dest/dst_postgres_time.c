@@ -204,6 +204,28 @@ dst_postgres_time_time(struct ps_span text, struct ps_buf *out)
 }
 
 const char *
+dst_postgres_time_timetz(struct ps_span text, struct ps_buf *out)
+{
+    int64_t us = 0;
+    int64_t zone_us = 0;
+    bool has_zone = false;
+    if (!read_time(&text, &us) || !read_zone(&text, &has_zone, &zone_us) || text.len != 0) {
+        return not_time;
+    }
+    if (!has_zone) {
+        return zone_missing;
+    }
+    /* timetz_recv: the zone is counted in seconds west. */
+    const uint64_t time = htobe64((uint64_t)us);
+    const uint32_t west = htobe32((uint32_t)(int32_t)(-zone_us / 1000000));
+    uint8_t field[sizeof time + sizeof west];
+    memcpy(field, &time, sizeof time);
+    memcpy(field + sizeof time, &west, sizeof west);
+    put_bytes(out, field, sizeof field);
+    return NULL;
+}
+
+const char *
 dst_postgres_time_stamp(struct ps_span text, bool zoned, struct ps_buf *out)
 {
     bool negative = false;

@@ -2,390 +2,37 @@
 /* Cells in the binary form of COPY (PostgreSQL documentation, "COPY", binary format; the fields are
  * what each type's receive function reads). Everything is checked here, so that what is wrong with
  * a value is said of that value, before the server has seen it. */
-#include <ctype.h>
-#include <endian.h>
-#include <errno.h>
-#include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
+#include "agent/decode/json_check.h"
 #include "agent/dest/dst_postgres.h"
 #include "agent/dest/dst_postgres_field.h"
-#include "common/alloc.h"
 
-enum {
-    NUMBER_TEXT_BYTES = 40,
-    DECIMAL_MOST = 17000, /* 131072 digits before, 16383 behind the point is the server's limit */
-    BASE_DIGITS = 4,
-};
-
-static const char not_integer[] = "is no whole number";
-static const char too_large_integer[] = "is outside of the integer column's range";
-static const char not_number[] = "is no number";
-static const char inexact[] =
-    "is a whole number that the floating-point column cannot hold exactly";
 static const char not_bool[] =
     "is no boolean: expected true, false, t, f, yes, no, on, off, 1 or 0";
 static const char not_uuid[] = "is no UUID";
+static const char not_json[] = "is no JSON";
+static const char not_a_label[] = "is none of the enum's labels";
 static const char too_long[] = "is longer than the column allows";
 static const char null_refused[] = "is NULL, and the column is NOT NULL";
-static const char too_many_digits[] = "has more digits than a numeric can hold";
-
-/* ---- text of a number, and numbers of a text */
-
-/* The shortest text that reads back equal. */
-static struct ps_span
-print_number(const struct cell *cell, char out[NUMBER_TEXT_BYTES])
-{
-    int len = 0;
-    if (cell->tag == CELL_INT) {
-        len = snprintf(out, NUMBER_TEXT_BYTES, "%" PRId64, cell->integer);
-    }
-    for (int digits = 15; cell->tag == CELL_REAL && digits <= 17; digits++) {
-        len = snprintf(out, NUMBER_TEXT_BYTES, "%.*g", digits, cell->real);
-        if (strtod(out, NULL) == cell->real) {
-            break;
-        }
-    }
-    return ps_span((const uint8_t *)out, (size_t)len);
-}
-
-static bool
-is_text(const struct cell *cell)
-{
-    return cell->tag == CELL_TEXT || cell->tag == CELL_SHORT_TEXT || cell->tag == CELL_BLOB;
-}
-
-static struct ps_span
-text_of(const struct cell *cell, char out[NUMBER_TEXT_BYTES])
-{
-    return is_text(cell) ? ps_span(cell->ptr, cell->len) : print_number(cell, out);
-}
-
-static bool
-read_int(struct ps_span text, int64_t *out)
-{
-    size_t at = text.len > 0 && (text.ptr[0] == '-' || text.ptr[0] == '+');
-    bool negative = at == 1 && text.ptr[0] == '-';
-    uint64_t value = 0;
-    if (at == text.len) {
-        return false;
-    }
-    for (; at < text.len; at++) {
-        if (text.ptr[at] < '0' || text.ptr[at] > '9' || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(text.ptr[at] - '0'), &value)) {
-            return false;
-        }
-    }
-    if (value > (uint64_t)INT64_MAX + (negative ? 1 : 0)) {
-        return false;
-    }
-    *out = negative ? (int64_t)(0 - value) : (int64_t)value;
-    return true;
-}
-
-static bool
-looks_like_number(struct ps_span text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if (strchr("0123456789+-.eE", text.ptr[i]) == NULL || text.ptr[i] == '\0') {
-            return false;
-        }
-    }
-    return text.len > 0;
-}
-
-/* NaN and infinities by the names that the server prints. */
-static bool
-read_special(struct ps_span text, double *out)
-{
-    static const struct {
-        const char *name;
-        double value;
-    } names[] = {{"nan", NAN},
-                 {"infinity", INFINITY},
-                 {"inf", INFINITY},
-                 {"-infinity", -INFINITY},
-                 {"-inf", -INFINITY}};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (text.len == strlen(names[i].name) &&
-            strncasecmp((const char *)text.ptr, names[i].name, text.len) == 0) {
-            *out = names[i].value;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-read_real(struct ps_span text, double *out)
-{
-    char copy[1100];
-    if (read_special(text, out)) {
-        return true;
-    }
-    if (text.len >= sizeof copy || !looks_like_number(text)) {
-        return false;
-    }
-    memcpy(copy, text.ptr, text.len);
-    copy[text.len] = '\0';
-    char *end = NULL;
-    *out = strtod(copy, &end);
-    return end == copy + text.len && isfinite(*out);
-}
-
-/* ---- numbers */
-
-static const char *
-put_integer(const struct dst_postgres_column *column, const struct cell *cell, struct ps_buf *out)
-{
-    int64_t value = cell->integer;
-    if (cell->tag == CELL_REAL) {
-        if (cell->real != trunc(cell->real) || fabs(cell->real) > 9007199254740992.0) {
-            return not_integer;
-        }
-        value = (int64_t)cell->real;
-    } else if (cell->tag != CELL_INT && !read_int(ps_span(cell->ptr, cell->len), &value)) {
-        return not_integer;
-    }
-    if (column->type == PG_INT2) {
-        if (value < INT16_MIN || value > INT16_MAX) {
-            return too_large_integer;
-        }
-        put_u16(out, (uint16_t)value);
-    } else if (column->type == PG_INT4) {
-        if (value < INT32_MIN || value > INT32_MAX) {
-            return too_large_integer;
-        }
-        put_u32(out, (uint32_t)value);
-    } else {
-        put_u64(out, (uint64_t)value);
-    }
-    return NULL;
-}
-
-static const char *
-put_real(const struct dst_postgres_column *column, const struct cell *cell, struct ps_buf *out)
-{
-    double value = cell->real;
-    int64_t most = column->type == PG_FLOAT8 ? INT64_C(1) << 53 : INT64_C(1) << 24;
-    if (cell->tag == CELL_INT) {
-        value = (double)cell->integer;
-        if (cell->integer > most || cell->integer < -most) {
-            return inexact;
-        }
-    } else if (cell->tag != CELL_REAL && !read_real(ps_span(cell->ptr, cell->len), &value)) {
-        return not_number;
-    }
-    if (column->type == PG_FLOAT8) {
-        uint64_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        put_u64(out, bits);
-    } else {
-        float narrow = (float)value;
-        uint32_t bits;
-        if (isinf(narrow) && !isinf(value)) {
-            return "is outside of the real column's range";
-        }
-        memcpy(&bits, &narrow, sizeof bits);
-        put_u32(out, bits);
-    }
-    return NULL;
-}
-
-/* A decimal text taken apart: digits without sign and point, and where the point stands. */
-struct decimal {
-    struct ps_buf digits;
-    int64_t point; /* digits before it; may be negative or beyond them */
-    int64_t scale; /* shown behind the point */
-    bool negative;
-};
-
-static bool
-read_decimal(struct ps_span text, struct decimal *out)
-{
-    size_t at = text.len > 0 && (text.ptr[0] == '-' || text.ptr[0] == '+');
-    out->negative = at == 1 && text.ptr[0] == '-';
-    bool behind = false;
-    bool any = false;
-    for (; at < text.len && tolower(text.ptr[at]) != 'e'; at++) {
-        if (text.ptr[at] == '.' && !behind) {
-            behind = true;
-        } else if (text.ptr[at] >= '0' && text.ptr[at] <= '9') {
-            ps_buf_xappend(&out->digits, &text.ptr[at], 1);
-            out->point += behind ? 0 : 1;
-            out->scale += behind ? 1 : 0;
-            any = true;
-        } else {
-            return false;
-        }
-    }
-    int64_t exponent = 0;
-    if (at < text.len && (!read_int(ps_span(text.ptr + at + 1, text.len - at - 1), &exponent) ||
-                          exponent > DECIMAL_MOST || exponent < -DECIMAL_MOST)) {
-        return false;
-    }
-    out->point += exponent;
-    out->scale = out->scale > exponent ? out->scale - exponent : 0;
-    return any;
-}
-
-static unsigned
-digit_at(const struct decimal *decimal, int64_t at)
-{
-    return at < 0 || at >= (int64_t)decimal->digits.len ? 0 : decimal->digits.ptr[at] - '0';
-}
-
-/* Groups of four digits, aligned at the point (numeric_recv: ndigits, weight, sign, dscale). */
-static const char *
-put_decimal(const struct decimal *decimal, struct ps_buf *out)
-{
-    int64_t len = (int64_t)decimal->digits.len;
-    int64_t before = decimal->point > 0 ? (decimal->point + BASE_DIGITS - 1) / BASE_DIGITS
-                                        : -((-decimal->point) / BASE_DIGITS);
-    int64_t behind = len - decimal->point;
-    int64_t groups = before + (behind > 0 ? (behind + BASE_DIGITS - 1) / BASE_DIGITS
-                                          : -((-behind) / BASE_DIGITS));
-    int64_t first = decimal->point - before * BASE_DIGITS; /* index of the first group's digit */
-    uint16_t *values = ps_xcalloc((size_t)(groups > 0 ? groups : 1), sizeof *values);
-    int64_t lead = 0;
-    int64_t count = 0;
-    for (int64_t i = 0; i < groups; i++) {
-        int64_t at = first + i * BASE_DIGITS;
-        unsigned value = digit_at(decimal, at) * 1000 + digit_at(decimal, at + 1) * 100 +
-                         digit_at(decimal, at + 2) * 10 + digit_at(decimal, at + 3);
-        values[i] = (uint16_t)value;
-        count = value != 0 ? i + 1 : count;
-        lead = value == 0 && lead == i ? i + 1 : lead;
-    }
-    lead = count == 0 ? 0 : lead;
-    int64_t weight = count == 0 ? 0 : before - 1 - lead;
-    const char *why = weight > INT16_MAX || decimal->scale > 16383 || count - lead > INT16_MAX
-                          ? too_many_digits
-                          : NULL;
-    if (why == NULL) {
-        struct ps_buf field = PS_BUF_INIT;
-        const uint16_t head[4] = {htobe16((uint16_t)(count - lead)), htobe16((uint16_t)weight),
-                                  htobe16(decimal->negative && count > 0 ? 0x4000 : 0),
-                                  htobe16((uint16_t)decimal->scale)};
-        ps_buf_xappend(&field, head, sizeof head);
-        for (int64_t i = lead; i < count; i++) {
-            uint16_t be = htobe16(values[i]);
-            ps_buf_xappend(&field, &be, sizeof be);
-        }
-        put_bytes(out, field.ptr, field.len);
-        ps_buf_fini(&field);
-    }
-    ps_free(values);
-    return why;
-}
-
-/* The common decimals without their text: value / 10^scale, scale at most 4. */
-static void
-put_short_decimal(int64_t value, uint16_t scale, struct ps_buf *out)
-{
-    static const uint16_t to_group[] = {1, 1000, 100, 10, 1};
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    uint64_t unit = scale == 0 ? 1 : 10000 / to_group[scale];
-    uint16_t groups[8];
-    size_t count = 0;
-    if (scale > 0) {
-        groups[count++] = (uint16_t)(rest % unit * to_group[scale]);
-        rest /= unit;
-    }
-    for (; rest > 0; rest /= 10000) {
-        groups[count++] = (uint16_t)(rest % 10000);
-    }
-    size_t first = 0; /* the lowest group that is not zero */
-    while (first < count && groups[first] == 0) {
-        first++;
-    }
-    while (count > first && groups[count - 1] == 0) {
-        count--;
-    }
-    int16_t weight = count == first ? 0 : (int16_t)(count - 1 - (scale > 0 ? 1 : 0));
-    uint16_t field[4 + 8] = {htobe16((uint16_t)(count - first)), htobe16((uint16_t)weight),
-                             htobe16(value < 0 ? 0x4000 : 0), htobe16(scale)};
-    for (size_t i = count; i > first; i--) {
-        field[4 + count - i] = htobe16(groups[i - 1]);
-    }
-    put_bytes(out, field, (4 + count - first) * sizeof field[0]);
-}
-
-/* True when the number is a short decimal exactly as its shortest text says it. */
-static bool
-put_short(const struct cell *cell, struct ps_buf *out)
-{
-    if (cell->tag == CELL_INT) {
-        put_short_decimal(cell->integer, 0, out);
-        return true;
-    }
-    if (cell->tag != CELL_REAL || !(fabs(cell->real) < 1e10) || cell->real == 0) {
-        return false;
-    }
-    static const double powers[] = {1, 10, 100, 1000, 10000};
-    for (uint16_t scale = 0; scale < 5; scale++) {
-        double scaled = cell->real * powers[scale];
-        int64_t nearest = (int64_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
-        /* At most 14 digits that read back equal: they are the shortest. */
-        if ((double)nearest / powers[scale] == cell->real) {
-            put_short_decimal(nearest, scale, out);
-            return true;
-        }
-    }
-    return false;
-}
-
-static const char *
-put_numeric(const struct cell *cell, struct ps_buf *out)
-{
-    if (put_short(cell, out)) {
-        return NULL;
-    }
-    char number[NUMBER_TEXT_BYTES];
-    struct ps_span text = text_of(cell, number);
-    double special = 0;
-    if (read_special(text, &special)) {
-        const uint16_t sign = isnan(special) ? 0xC000 : special > 0 ? 0xD000 : 0xF000;
-        const uint16_t head[4] = {0, 0, htobe16(sign), 0};
-        put_bytes(out, head, sizeof head);
-        return NULL;
-    }
-    struct decimal decimal = {0};
-    const char *why = text.len <= DECIMAL_MOST && read_decimal(text, &decimal)
-                          ? put_decimal(&decimal, out)
-                          : not_number;
-    ps_buf_fini(&decimal.digits);
-    return why;
-}
-
-/* ---- the others */
-
-static int
-hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (uint8_t)tolower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 static const char *
 put_uuid(struct ps_span text, struct ps_buf *out)
 {
     uint8_t bytes[16];
     size_t digits = 0;
+    bool braced = text.len > 1 && text.ptr[0] == '{' && text.ptr[text.len - 1] == '}';
+    if (braced) {
+        text = ps_span(text.ptr + 1, text.len - 2);
+    }
     for (size_t i = 0; i < text.len; i++) {
         int digit = hex_digit(text.ptr[i]);
-        bool hyphen = text.ptr[i] == '-' && digits % 4 == 0 && digits > 0;
-        bool brace = (i == 0 && text.ptr[i] == '{') || (i + 1 == text.len && text.ptr[i] == '}');
+        bool hyphen = text.ptr[i] == '-' && digits % 4 == 0 && digits > 0 && digits < 32;
         if (digit >= 0 && digits < 32) {
             bytes[digits / 2] = (uint8_t)(digits % 2 == 0 ? digit << 4 : bytes[digits / 2] | digit);
             digits++;
-        } else if (!hyphen && !brace) {
+        } else if (!hyphen) {
             return not_uuid;
         }
     }
@@ -396,20 +43,23 @@ put_uuid(struct ps_span text, struct ps_buf *out)
     return NULL;
 }
 
+/* As the server reads them: any beginning of a word that no other word shares. */
 static const char *
 put_bool(const struct cell *cell, struct ps_buf *out)
 {
-    static const char *const words[2][6] = {{"false", "f", "no", "n", "off", "0"},
-                                            {"true", "t", "yes", "y", "on", "1"}};
-    char number[NUMBER_TEXT_BYTES];
-    struct ps_span text = text_of(cell, number);
-    for (uint8_t value = 0; value < 2; value++) {
-        for (size_t i = 0; i < 6; i++) {
-            if (text.len == strlen(words[value][i]) &&
-                strncasecmp((const char *)text.ptr, words[value][i], text.len) == 0) {
-                put_bytes(out, &value, 1);
-                return NULL;
-            }
+    static const struct {
+        const char *word;
+        size_t least;
+        uint8_t value;
+    } words[] = {{"true", 1, 1}, {"false", 1, 0}, {"yes", 1, 1}, {"no", 1, 0},
+                 {"on", 2, 1},   {"off", 2, 0},   {"1", 1, 1},   {"0", 1, 0}};
+    char number[PG_NUMBER_TEXT_BYTES];
+    struct ps_span text = dst_postgres_number_text(cell, number);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (text.len >= words[i].least && text.len <= strlen(words[i].word) &&
+            strncasecmp((const char *)text.ptr, words[i].word, text.len) == 0) {
+            put_bytes(out, &words[i].value, 1);
+            return NULL;
         }
     }
     return not_bool;
@@ -462,68 +112,136 @@ put_text(const struct dst_postgres_column *column, struct ps_span text, struct p
     return NULL;
 }
 
-static void
-put_jsonb(struct ps_span text, struct ps_buf *out)
+/* What the server alone can tell (depth, the range of a number) is left to it. */
+static const char *
+put_json(struct ps_span text, bool binary, struct ps_buf *out)
 {
+    switch (json_check(text)) {
+    case JSON_OK:
+    case JSON_DEPTH:
+        break;
+    case JSON_NUL:
+    case JSON_SURROGATE:
+        if (binary) {
+            return "is JSON with an escape that jsonb cannot keep: \\u0000 or half a pair";
+        }
+        break;
+    case JSON_END:
+    case JSON_STRUCTURE:
+    case JSON_CONTROL:
+    case JSON_TOKEN:
+    case JSON_MISSING:
+    case JSON_ESCAPE:
+    case JSON_UTF8:
+    case JSON_DUPLICATE:
+    case JSON_NOT_OBJECT:
+    case JSON_TRAILING:
+    case JSON_WIDE:
+    case JSON_NOMEM:
+        return not_json;
+    }
+    if (!binary) {
+        put_bytes(out, text.ptr, text.len);
+        return NULL;
+    }
     uint32_t be = htobe32((uint32_t)text.len + 1);
     ps_buf_xappend(out, &be, sizeof be);
-    ps_buf_xappend(out, "\x01", 1);
+    ps_buf_xappend(out, "\x01", 1); /* the version that jsonb_recv takes */
     ps_buf_xappend(out, text.ptr, text.len);
+    return NULL;
+}
+
+static int
+by_bytes(const void *a, const void *b)
+{
+    const struct ps_span *text = a;
+    const char *const *label = b;
+    size_t len = strlen(*label);
+    int order = memcmp(text->ptr, *label, text->len < len ? text->len : len);
+    return order != 0 ? order : (text->len > len) - (text->len < len);
+}
+
+static const char *
+put_enum(const struct dst_postgres_column *column, struct ps_span text, struct ps_buf *out)
+{
+    if (text.len == 0 || bsearch(&text, column->labels, column->label_count,
+                                 sizeof column->labels[0], by_bytes) == NULL) {
+        return not_a_label;
+    }
+    put_bytes(out, text.ptr, text.len);
+    return NULL;
 }
 
 const char *
 dst_postgres_value_put(const struct dst_postgres_column *column, const struct cell *cell,
                        struct ps_buf *out)
 {
-    char number[NUMBER_TEXT_BYTES];
     if (cell->tag == CELL_NULL) {
         static const uint32_t minus_one = UINT32_MAX;
         ps_buf_xappend(out, &minus_one, sizeof minus_one);
         return column->not_null ? null_refused : NULL;
     }
+    char number[PG_NUMBER_TEXT_BYTES];
     switch (column->type) {
-    case PG_TEXT:
-    case PG_BY_SERVER:
-        return put_text(column, text_of(cell, number), out);
-    case PG_JSONB:
-        put_jsonb(text_of(cell, number), out);
-        return NULL;
-    case PG_BYTEA:
-        put_bytea(text_of(cell, number), out);
-        return NULL;
-    case PG_BOOL:
-        return put_bool(cell, out);
     case PG_INT2:
     case PG_INT4:
     case PG_INT8:
-        return put_integer(column, cell, out);
+    case PG_OID:
+        return dst_postgres_number_integer(column, cell, out);
     case PG_FLOAT4:
     case PG_FLOAT8:
-        return put_real(column, cell, out);
+        return dst_postgres_number_real(column, cell, out);
     case PG_NUMERIC:
-        return put_numeric(cell, out);
+        return dst_postgres_number_numeric(cell, out);
+    case PG_TEXT:
+    case PG_BY_SERVER:
+        return put_text(column, dst_postgres_number_text(cell, number), out);
+    case PG_JSON:
+    case PG_JSONB:
+        return put_json(dst_postgres_number_text(cell, number), column->type == PG_JSONB, out);
+    case PG_BYTEA:
+        put_bytea(dst_postgres_number_text(cell, number), out);
+        return NULL;
+    case PG_BOOL:
+        return put_bool(cell, out);
     case PG_DATE:
-        return dst_postgres_time_date(text_of(cell, number), out);
+        return dst_postgres_time_date(dst_postgres_number_text(cell, number), out);
     case PG_TIME:
-        return dst_postgres_time_time(text_of(cell, number), out);
+        return dst_postgres_time_time(dst_postgres_number_text(cell, number), out);
+    case PG_TIMETZ:
+        return dst_postgres_time_timetz(dst_postgres_number_text(cell, number), out);
     case PG_TIMESTAMP:
-        return dst_postgres_time_stamp(text_of(cell, number), false, out);
+        return dst_postgres_time_stamp(dst_postgres_number_text(cell, number), false, out);
     case PG_TIMESTAMPTZ:
-        return dst_postgres_time_stamp(text_of(cell, number), true, out);
+        return dst_postgres_time_stamp(dst_postgres_number_text(cell, number), true, out);
+    case PG_INTERVAL:
+        return dst_postgres_interval_put(dst_postgres_number_text(cell, number), out);
     case PG_UUID:
-        return put_uuid(text_of(cell, number), out);
+        return put_uuid(dst_postgres_number_text(cell, number), out);
+    case PG_INET:
+    case PG_CIDR:
+        return dst_postgres_net_inet(dst_postgres_number_text(cell, number),
+                                     column->type == PG_CIDR, out);
+    case PG_MACADDR:
+    case PG_MACADDR8:
+        return dst_postgres_net_mac(dst_postgres_number_text(cell, number),
+                                    column->type == PG_MACADDR ? 6 : 8, out);
+    case PG_ENUM:
+        return put_enum(column, dst_postgres_number_text(cell, number), out);
+    case PG_ARRAY:
+        return dst_postgres_array_put(column, dst_postgres_number_text(cell, number), out);
     }
-    return not_number;
+    return not_bool;
 }
 
 void
 dst_postgres_value_text(const struct cell *cell, bool last, struct ps_buf *out)
 {
-    char number[NUMBER_TEXT_BYTES];
+    char number[PG_NUMBER_TEXT_BYTES];
     if (cell->tag == CELL_NULL) {
         ps_buf_xappend(out, "\\N", 2);
     } else {
-        struct ps_span text = text_of(cell, number);
+        struct ps_span text = dst_postgres_number_text(cell, number);
         size_t done = 0;
         for (size_t i = 0; i < text.len; i++) {
             static const char special[] = "\\\t\n\r";
