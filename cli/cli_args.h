@@ -24,6 +24,7 @@ enum cli_group {
     CLI_G_HELP = 1 << 10,
     CLI_G_REJECTS = 1 << 11,
     CLI_G_SET = 1 << 12,
+    CLI_G_RECONCILE = 1 << 13,
 };
 
 enum cli_option {

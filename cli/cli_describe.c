@@ -74,6 +74,24 @@ columns_lines(const json_t *columns, struct ps_buf *out)
 }
 
 static void
+reconcile_line(const json_t *report, struct ps_buf *out)
+{
+    if (report == NULL) {
+        return;
+    }
+    ps_buf_xprintf(out, "%-14s%s%s, %llu ranges read, %llu objects further than known", "reconcile",
+                   cli_json_str(report, "state"),
+                   cli_json_bool(report, "dry_run") ? " (dry run)" : "",
+                   (unsigned long long)cli_json_u64(report, "ranges"),
+                   (unsigned long long)cli_json_u64(report, "objects_behind"));
+    if (cli_json_str(report, "code")[0] != '\0') {
+        ps_buf_xprintf(out, ": ");
+        cli_text_safe(out, cli_json_str(report, "text"));
+    }
+    ps_buf_xprintf(out, "\n");
+}
+
+static void
 describe_text(const json_t *pipeline, const json_t *events, struct ps_buf *out)
 {
     static const char *const lines[][2] = {
@@ -87,6 +105,7 @@ describe_text(const json_t *pipeline, const json_t *events, struct ps_buf *out)
     ps_buf_xprintf(out, "%-14s%llu\n%-14s%llu\n", "generation",
                    (unsigned long long)cli_json_u64(pipeline, "generation"), "spec revision",
                    (unsigned long long)cli_json_u64(pipeline, "spec_rev"));
+    reconcile_line(json_object_get(pipeline, "reconcile"), out);
     totals_lines(pipeline, out);
     columns_lines(json_object_get(pipeline, "columns"), out);
     const json_t *spec = json_object_get(pipeline, "spec");

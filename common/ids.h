@@ -45,4 +45,19 @@ bool ps_id_is_zero(struct ps_id id);
 
 struct bp_hash ps_bp_hash(struct ps_span key, struct ps_span version);
 
+/* A pipeline's generation: how often it was raised, and below that what was drawn when it was.
+ * Two histories of one catalog (a copy from before, and what came after it) may raise it to the
+ * same count, but never to the same generation (tests/model/eo_raise.pml). The first is 1, and
+ * those of penstock 0.1.0 are counts without a draw. */
+static inline uint64_t
+ps_generation_count(uint64_t generation)
+{
+    return generation >> 32 == 0 ? generation : generation >> 32;
+}
+static inline uint64_t
+ps_generation_raise(uint64_t generation, uint64_t random)
+{
+    return ((ps_generation_count(generation) + 1) & INT32_MAX) << 32 | (random & UINT32_MAX);
+}
+
 #endif

@@ -69,6 +69,8 @@ def families(f):
             scenario.format('json_rows.py', '')]),
         'state_deleted': ('a deleted state folder loads nothing twice', [
             scenario.format('state_deleted.py', '')]),
+        'reconcile': ('old copies of catalog and destination are put back', [
+            scenario.format('reconcile.py', f'--dest {dest}') for dest in ('sqlite', 'postgresql')]),
         'failpoints': ('each crash point is hit, as a crash, an error and a delay', [
             build('release'),
             scenario.format('failpoints.py', f'--release build/release '

@@ -6,6 +6,7 @@
 #include "agent/leaf/leaf_decide.h"
 #include "agent/leaf/leaf_stream.h"
 #include "common/alloc.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 
 enum {
@@ -436,6 +437,8 @@ on_ledger_range(void *ctx, const struct dest_range *range, struct batch_id batch
     out->has_resume = range->resume.len > 0;
     out->resume = page_bytes(&page->bytes, range->resume.ptr, range->resume.len);
     out->batch_id = page_bytes(&page->bytes, batch.id.b, PS_ID_BYTES);
+    out->has_records = true;
+    out->records = range->records;
     page->items_at[page->count++] = out;
     return PS_OK;
 }
@@ -448,6 +451,7 @@ send_ledger_pages(struct work *work, const struct dest_ops *ops, struct dest *de
     struct ps_buf cursor = PS_BUF_INIT;
     struct ps_buf next = PS_BUF_INIT;
     struct state_message dest_state;
+    struct state_message end_state;
     bool last = !state->has_fence;
     enum ps_status status = ps_buf_reserve(&page->bytes, LEDGER_PAGE_BYTES, err);
     state_to_proto(state, &dest_state);
@@ -468,10 +472,19 @@ send_ledger_pages(struct work *work, const struct dest_ops *ops, struct dest *de
             status = PS_OK; /* the cursor stands after the last range that fitted */
             last = false;
         }
+        struct dest_state end = {0};
+        if (status == PS_OK && PS_FAILPOINT("leaf.ledger_page")) {
+            status = ps_fail(err, PS_AGAIN, "failpoint leaf.ledger_page");
+        }
+        if (status == PS_OK && last) {
+            status = ops->state(dest, work->doc->name, &end, err);
+            state_to_proto(&end, &end_state);
+        }
         if (status == PS_OK) {
             result_init(work, &result);
             result.last = last;
             result.dest = &dest_state.state;
+            result.dest_end = last ? &end_state.state : NULL;
             result.n_ranges = page->count;
             result.ranges = page->items_at;
             status = send_result(work, &result, err);

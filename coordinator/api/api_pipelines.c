@@ -226,6 +226,20 @@ api_pipelines_stop(struct api_call *call)
     api_call_submit(call, &command, pipeline_done);
 }
 
+void
+api_pipelines_reconcile(struct api_call *call)
+{
+    struct engine_command command = {.kind = COMMAND_RECONCILE};
+    uint64_t dry_run = 0;
+    uint64_t trusts = 0;
+    if (api_call_number(call, "dry_run", 0, 1, &dry_run) &&
+        api_call_number(call, "trust_ledger", 0, 1, &trusts)) {
+        command.dry_run = dry_run != 0;
+        command.trust_ledger = trusts != 0;
+        api_call_submit(call, &command, pipeline_done);
+    }
+}
+
 static void
 sample_done(struct api_call *call, const struct command_result *result)
 {

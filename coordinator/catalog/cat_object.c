@@ -129,6 +129,17 @@ cat_object_first(struct catalog *catalog, const struct cat_object_page *page, ca
 }
 
 enum ps_status
+cat_object_after(struct catalog *catalog, const struct cat_object_page *page, cat_object_fn each,
+                 void *ctx, struct ps_error *err)
+{
+    sqlite3_stmt *stmt = catalog->queries[QUERY_OBJECT_AFTER];
+    enum ps_status status =
+        SQL_BIND(stmt, err, sql_u64(page->pipeline_id), sql_u64(page->generation),
+                 sql_u64(page->after_id), sql_int(page->limit));
+    return status == PS_OK ? cat_object_each(stmt, each, ctx, err) : status;
+}
+
+enum ps_status
 cat_object_drop_untouched(struct catalog *catalog, uint64_t pipeline_id, uint64_t generation,
                           struct cat_untouched *out, struct ps_error *err)
 {

@@ -92,6 +92,10 @@ PS_MUSTCHECK enum ps_status cat_object_in_state(struct catalog *catalog,
 PS_MUSTCHECK enum ps_status cat_object_first(struct catalog *catalog,
                                              const struct cat_object_page *page, cat_object_fn each,
                                              void *ctx, struct ps_error *err);
+/* All by id, whatever their state; page's state is not used. */
+PS_MUSTCHECK enum ps_status cat_object_after(struct catalog *catalog,
+                                             const struct cat_object_page *page, cat_object_fn each,
+                                             void *ctx, struct ps_error *err);
 /* Batch partitions of which nothing was ever cut. */
 struct cat_untouched {
     uint64_t pending;

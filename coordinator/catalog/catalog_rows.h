@@ -64,6 +64,7 @@ struct cat_pipeline {
     struct cat_counts counts;
     struct ps_span slowest_object;
     uint64_t slowest_ms;
+    struct ps_span reconcile; /* a packed penstock.ApiReconcile; empty: there was none */
 };
 
 struct cat_object { /* one batch partition */

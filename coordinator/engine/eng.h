@@ -44,6 +44,7 @@ enum {
 
 struct eng_agent;
 struct eng_pipeline;
+struct eng_reading;
 
 struct eng_batch {
     struct ps_list link;       /* of the pipeline's batches */
@@ -157,10 +158,12 @@ struct eng_pipeline {
     uint32_t waiting;
     uint32_t at_work; /* different leaves with a lease */
     uint32_t cancelling;
-    int64_t next_discover_ms; /* mono; continuous */
-    bool is_distrusted;       /* our catalog turned out to be old: until it is reconciled */
-    bool merge_ranges;        /* this reconcile takes the ledger's ranges */
-    uint64_t *to_prove;       /* batch partitions with news of their parts */
+    int64_t next_discover_ms;       /* mono; continuous */
+    uint64_t loads;                 /* settled as loaded, since this coordinator began */
+    bool is_distrusted;             /* our catalog turned out to be old: until it is reconciled */
+    Penstock__ApiReconcile *report; /* row.reconcile, unpacked; NULL: none */
+    struct eng_reading *reading;    /* eng_reconcile.h; NULL: no ledger is being read */
+    uint64_t *to_prove;             /* batch partitions with news of their parts */
     size_t to_prove_count;
     struct eng_unseen *unseen;
     size_t unseen_count;
@@ -191,6 +194,7 @@ struct eng_task {
     int64_t not_before_ms; /* mono */
     uint32_t attempts;
     uint32_t next_chunk;
+    uint64_t loads; /* the pipeline's, when it was given out */
     uint32_t limit;
     struct ps_span cursor;         /* owned */
     struct ps_span filter;         /* owned */

@@ -7,6 +7,7 @@
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_people.h"
+#include "coordinator/engine/eng_reconcile.h"
 #include "coordinator/engine/eng_report.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_task.h"
@@ -113,7 +114,8 @@ static void
 raise_generation(struct engine *engine, struct eng_pipeline *p, const char *path)
 {
     eng_report_drop_open(engine, p);
-    p->row.generation++;
+    eng_reconcile_restart(engine, p); /* what it has read is of the older one */
+    p->row.generation = ps_generation_raise(p->row.generation, eng_random(engine));
     ENG_TRY(engine, cat_object_drop_known, p->row.id); /* they are of the older one */
     ENG_TRY(engine, cat_part_drop_all, p->row.id);
     p->row.objects = p->row.objects_done = p->row.objects_pending = 0;
@@ -123,7 +125,7 @@ raise_generation(struct engine *engine, struct eng_pipeline *p, const char *path
     eng_set_span(&p->row.slowest_object, ps_span(NULL, 0));
     eng_hot_forget_all(p);
     eng_event(engine, p, "pipeline.generation_raised", p->row.name, "generation %llu: %s changed",
-              (unsigned long long)p->row.generation, path);
+              (unsigned long long)ps_generation_count(p->row.generation), path);
 }
 
 /* Another source: what the old one named and nobody has begun is not asked for any more. */
@@ -266,6 +268,9 @@ eng_command(struct engine *engine, struct engine_command *command)
         break;
     case COMMAND_REJECTS:
         eng_wait_rejects(engine, p, command);
+        break;
+    case COMMAND_RECONCILE:
+        eng_reconcile_command(engine, command, p);
         break;
     case COMMAND_WATCH:
         eng_wait_watch(engine, command);

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_reconcile.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_sync.h"
 #include "coordinator/engine/eng_task.h"
@@ -120,10 +121,13 @@ distrust(struct engine *engine)
 {
     PS_LIST_FOR (at, &engine->pipelines) {
         struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
-        p->is_distrusted = p->merge_ranges = true;
+        p->is_distrusted = true;
+        eng_task_end_all(engine, p);
+        if (p->limits.keeps_ledger) {
+            eng_reconcile_want(engine, p);
+        }
         p->row.reconciled = false;
         p->dirty = true;
-        eng_task_end_all(engine, p);
         (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_RECONCILE, ENG_BEHIND);
     }
 }

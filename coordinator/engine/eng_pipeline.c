@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
+#include "coordinator/engine/eng_reconcile.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_task.h"
 
@@ -99,6 +100,15 @@ has_older_batches(const struct eng_pipeline *p)
 }
 
 static void
+reconcile(struct engine *engine, struct eng_pipeline *p)
+{
+    bool is_scanning = p->reading != NULL && p->reading->is_scanning;
+    if (!is_scanning && eng_reconcile_may_read(engine, p)) {
+        need_task(engine, p, PENSTOCK__TASK_KIND__TASK_RECONCILE);
+    }
+}
+
+static void
 step_preparing(struct engine *engine, struct eng_pipeline *p)
 {
     if (engine->online_leaves == 0) {
@@ -107,7 +117,7 @@ step_preparing(struct engine *engine, struct eng_pipeline *p)
         eng_store_say(p, NULL);
     }
     if (!p->row.reconciled) {
-        need_task(engine, p, PENSTOCK__TASK_KIND__TASK_RECONCILE);
+        reconcile(engine, p);
         return;
     }
     discover(engine, p);
@@ -154,6 +164,7 @@ static void
 step(struct engine *engine, struct eng_pipeline *p)
 {
     enum pipeline_state before = p->state;
+    (void)eng_reconcile_scan(engine, p);
     switch (p->state) {
     case PIPELINE_PREPARING:
         step_preparing(engine, p);
@@ -171,6 +182,10 @@ step(struct engine *engine, struct eng_pipeline *p)
     case PIPELINE_COMPLETED:
     case PIPELINE_STALLED:
     case PIPELINE_FAILED:
+        if (eng_reconcile_is_asked(p)) {
+            reconcile(engine, p);
+        }
+        break;
     case PIPELINE_STATE_COUNT:
         break;
     }
@@ -198,6 +213,9 @@ eng_pipeline_step_all(struct engine *engine)
 int64_t
 eng_pipeline_next_ms(struct engine *engine, struct eng_pipeline *p)
 {
+    if (p->reading != NULL && p->reading->is_scanning) {
+        return engine->now_ms;
+    }
     bool looks_again = p->limits.is_continuous && p->row.discovery_complete &&
                        (p->state == PIPELINE_PREPARING || p->state == PIPELINE_RUNNING);
     bool idle = looks_again && eng_task_find(engine, p, PENSTOCK__TASK_KIND__TASK_DISCOVER) == NULL;

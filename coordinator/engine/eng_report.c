@@ -8,6 +8,7 @@
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_part.h"
+#include "coordinator/engine/eng_reconcile.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_task.h"
 #include "coordinator/plan/cut.h"
@@ -101,10 +102,11 @@ add_counts(struct cat_counts *to, const struct cat_counts *more)
     to->unwrapped_bytes += more->unwrapped_bytes;
 }
 
-static void
-settle_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Done *done)
+void
+eng_report_settle_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Done *done)
 {
     struct eng_pipeline *p = b->pipeline;
+    p->loads++;
     uint64_t total_bytes = 0;
     uint64_t spent_ms = done->fetch_ms + done->load_ms;
     for (uint32_t i = 0; i < b->row.ranges; i++) {
@@ -189,7 +191,7 @@ eng_report_done(struct engine *engine, const struct engine_request *request,
     if (done->outcome == PENSTOCK__OUTCOME__OUTCOME_CANCELLED) {
         settle_cancelled(engine, b);
     } else if (has_all_ends(done, b)) {
-        settle_loaded(engine, b, done);
+        eng_report_settle_loaded(engine, b, done);
     } else {
         log_error("report.refused", "agent=%s: done without the ends of all ranges",
                   done->origin->agent);
@@ -293,8 +295,7 @@ follow(struct engine *engine, struct eng_batch *b, enum sched_verdict verdict,
         break;
     case SCHED_CANCEL_CONFLICT:
         (void)eng_store_move_batch(engine, &b, BATCH_ON_CANCEL);
-        p->row.reconciled = false;
-        p->merge_ranges = true;
+        eng_reconcile_want(engine, p);
         (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_RECONCILE, NULL);
         p->dirty = true;
         break;
@@ -440,6 +441,22 @@ eng_report_drop_open(struct engine *engine, struct eng_pipeline *p)
         /* What was granted may still be committed by somebody: its tombstone has to be written. */
         if (b->row.epoch == 0) {
             (void)eng_store_move_batch(engine, &b, BATCH_ON_TOMBSTONED);
+        }
+    }
+}
+
+void
+eng_report_cancel_all(struct engine *engine, struct eng_pipeline *p, const char *reason)
+{
+    PS_LIST_FOR (at, &p->batches) {
+        struct eng_batch *b = PS_CONTAINER(at, struct eng_batch, link);
+        if (b->state != BATCH_CANCELLING) {
+            eng_set_text(&b->row.reason, reason);
+            eng_store_set_retry(b, 0);
+            (void)eng_store_move_batch(engine, &b, BATCH_ON_CANCEL);
+        }
+        if (b->row.epoch == 0) { /* nobody has ever had it */
+            settle_cancelled(engine, b);
         }
     }
 }

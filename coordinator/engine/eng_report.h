@@ -30,5 +30,11 @@ void eng_report_reset(struct engine *engine, struct eng_pipeline *pipeline);
 /* The generation is about to be raised: what was never granted is over, the rest is to be settled
  * by tombstones. Before the raise, so that the counters are right. */
 void eng_report_drop_open(struct engine *engine, struct eng_pipeline *pipeline);
+/* All that is open is to be settled by tombstones, and its ranges cut again. */
+void eng_report_cancel_all(struct engine *engine, struct eng_pipeline *pipeline,
+                           const char *reason);
+/* Its rows are in the ledger; done has the ends of all of its ranges. */
+void eng_report_settle_loaded(struct engine *engine, struct eng_batch *batch,
+                              const Penstock__Done *done);
 
 #endif

@@ -7,6 +7,7 @@
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_prove.h"
+#include "coordinator/engine/eng_reconcile.h"
 #include "coordinator/engine/eng_task.h"
 
 /* ---- pipelines */
@@ -27,9 +28,12 @@ eng_store_add_pipeline(struct engine *engine, const struct cat_pipeline *row, st
     p->row.table = ps_xstrdup(row->table);
     p->row.format_note = ps_xstrdup(row->format_note);
     p->row.columns = p->row.discover_cursor = p->row.slowest_object = ps_span(NULL, 0);
+    p->row.reconcile = ps_span(NULL, 0);
     eng_set_span(&p->row.columns, row->columns);
     eng_set_span(&p->row.discover_cursor, row->discover_cursor);
     eng_set_span(&p->row.slowest_object, row->slowest_object);
+    eng_set_span(&p->row.reconcile, row->reconcile);
+    eng_reconcile_load(p);
     int state = PIPELINE_FAILED;
     if (!states_parse(&states_pipeline, row->state, &state)) {
         log_error("pipeline.damaged", "name=%s state=%s", row->name, row->state);
@@ -129,6 +133,8 @@ eng_store_drop_pipeline(struct engine *engine, struct eng_pipeline *p)
     eng_set_span(&p->row.columns, ps_span(NULL, 0));
     eng_set_span(&p->row.discover_cursor, ps_span(NULL, 0));
     eng_set_span(&p->row.slowest_object, ps_span(NULL, 0));
+    eng_reconcile_free(p);
+    eng_set_span(&p->row.reconcile, ps_span(NULL, 0));
     spec_unref(p->spec);
     ps_free(p->unseen);
     ps_free(p->to_prove);

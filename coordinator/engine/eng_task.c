@@ -7,6 +7,7 @@
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_reconcile.h"
 #include "coordinator/engine/eng_sync.h"
 #include "coordinator/engine/eng_wait.h"
 #include "coordinator/sched/sched.h"
@@ -143,6 +144,7 @@ eng_task_add_orders(struct engine *engine, struct eng_agent *agent)
             task->holder = agent;
             task->epoch++;
             task->next_chunk = 0;
+            task->loads = task->pipeline->loads;
             task->listed_seq = agent->sync_seq;
             agent->want_tasks--;
             if (task->epoch > 1 && task->wait != NULL) {
@@ -320,9 +322,14 @@ fail(struct engine *engine, struct eng_task *task, const Penstock__TaskResult *r
         eng_wait_failed(engine, task, code, text);
         return;
     }
+    if (task->kind == PENSTOCK__TASK_KIND__TASK_RECONCILE) {
+        (void)eng_reconcile_failed(engine, p, code, text);
+    }
     eng_set_text(&p->row.failure_class, failure_class(task, code));
     char *reason = ps_xasprintf("%s: %s", code, text);
-    (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_FAIL, reason); /* ends the task */
+    if (!eng_store_move_pipeline(engine, p, PIPELINE_ON_FAIL, reason)) { /* it ends the task */
+        eng_task_end(engine, task);
+    }
     ps_free(reason);
 }
 

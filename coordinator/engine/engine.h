@@ -32,8 +32,9 @@ enum command_kind {
     COMMAND_START,
     COMMAND_STOP,
     COMMAND_DELETE,
-    COMMAND_SAMPLE,  /* dry run: infer on an agent; answers with ApiSample */
-    COMMAND_REJECTS, /* relayed from an agent; limit, cursor, filter */
+    COMMAND_SAMPLE,    /* dry run: infer on an agent; answers with ApiSample */
+    COMMAND_RECONCILE, /* dry_run, trust_ledger; answers at once: WATCH tells how it goes on */
+    COMMAND_REJECTS,   /* relayed from an agent; limit, cursor, filter */
     COMMAND_WATCH,  /* answers with the ApiPipeline once revision > `revision` or wait_ms is over */
     COMMAND_AGENTS, /* all agents with their leaves, as last heard */
 };
@@ -63,6 +64,8 @@ struct engine_command {
     size_t cursor_len;
     uint64_t revision; /* WATCH: what the asker has seen. PUT: If-Match, 0 = any */
     uint32_t wait_ms;
+    bool dry_run;      /* RECONCILE: change nothing */
+    bool trust_ledger; /* RECONCILE: what the ledger does not have is loaded again */
     void *ctx;
     void (*reply)(void *ctx, const struct command_result *result); /* exactly once */
 };

@@ -90,7 +90,7 @@ engine_view_pipeline_init(struct engine_view_pipeline *view, const struct cat_pi
     penstock__api_pipeline__init(message);
     message->name = text_of(row->name);
     message->uuid = text_of(ps_id_text(row->uuid.id, view->uuid));
-    message->generation = row->generation;
+    message->generation = ps_generation_count(row->generation);
     message->spec_rev = row->spec_rev;
     message->state = text_of(row->state);
     message->reason = text_of(row->reason);
@@ -108,6 +108,11 @@ engine_view_pipeline_init(struct engine_view_pipeline *view, const struct cat_pi
         message->slowest_object = (ProtobufCBinaryData){
             .len = row->slowest_object.len, .data = (uint8_t *)(uintptr_t)row->slowest_object.ptr};
     }
+    if (row->reconcile.len > 0) {
+        view->reconcile =
+            penstock__api_reconcile__unpack(NULL, row->reconcile.len, row->reconcile.ptr);
+        message->reconcile = view->reconcile;
+    }
     fill_totals(view, row);
     if (with_spec) {
         fill_spec(view, row);
@@ -120,6 +125,10 @@ engine_view_pipeline_fini(struct engine_view_pipeline *view)
     if (view->columns != NULL) {
         penstock__spec_doc__free_unpacked(view->columns, NULL);
         view->columns = NULL;
+    }
+    if (view->reconcile != NULL) {
+        penstock__api_reconcile__free_unpacked(view->reconcile, NULL);
+        view->reconcile = NULL;
     }
 }
 

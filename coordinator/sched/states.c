@@ -77,12 +77,6 @@ static const char *const object_events[] = {
 #include "coordinator/sched/object_fsm.def"
 #undef EVENT
 };
-static const bool object_finals[] = {
-#define STATE(name, text, final, meaning) final,
-#include "coordinator/sched/object_fsm.def"
-#undef STATE
-};
-
 static const char *
 object_state_name(int state)
 {
@@ -95,12 +89,6 @@ object_event_name(int event)
     return event >= 0 && event < OBJECT_EVENT_COUNT ? object_events[event] : NULL;
 }
 
-static bool
-object_is_final(int state)
-{
-    return object_finals[state];
-}
-
 const struct fsm states_object = {
     .name = "object",
     .edges = object_edges,
@@ -110,7 +98,7 @@ const struct fsm states_object = {
     .first = 0,
     .state_name = object_state_name,
     .event_name = object_event_name,
-    .is_final = object_is_final,
+    .is_final = NULL,
 };
 
 const char *

@@ -354,6 +354,9 @@ is_over(struct sim *sim)
         sim_command(sim, COMMAND_START, NULL);
         return false;
     }
+    if (strcmp(sim->state, "failed") == 0 && sim_fault_adopts(sim)) {
+        return false;
+    }
     return strcmp(sim->state, "completed") == 0 || strcmp(sim->state, "stalled") == 0 ||
            strcmp(sim->state, "failed") == 0;
 }

@@ -140,6 +140,8 @@ void sim_fault_before_turn(struct sim *sim);
 /* False: the coordinator is down. */
 bool sim_fault_after_turn(struct sim *sim, enum ps_status status, const struct ps_error *err);
 /* What was seen of it is no measure any more. */
+/* True: it failed as an old copy, and a person has done about it what the error says. */
+bool sim_fault_adopts(struct sim *sim);
 void sim_fault_forget_seen(struct ps_map *map);
 bool sim_fault_is_unseen(const struct sim *sim, uint32_t agent);
 void sim_command(struct sim *sim, enum command_kind kind, const char *spec_json);
@@ -193,6 +195,7 @@ struct sim {
     uint64_t turns;
     uint64_t restarts;
     uint64_t restarts_by_hand;
+    uint64_t adoptions; /* of a generation that an old copy did not know */
     uint64_t dropped;
     uint64_t grants;
     uint64_t cuts;

@@ -125,6 +125,34 @@ raise_spec(struct sim *sim, uint64_t a, uint64_t b, void *own)
     ps_free(spec);
 }
 
+static void
+raise_once(struct sim *sim, uint64_t a, uint64_t b, void *own)
+{
+    if (!sim->raise_pending) {
+        raise_spec(sim, a, b, own);
+    }
+}
+
+/* An old copy stands before a generation that it never gave: a person takes over what is there. */
+bool
+sim_fault_adopts(struct sim *sim)
+{
+    if (!sim->plan.catalog_restored || !sim->plan.raises ||
+        strncmp(sim->reason, "fence_conflict", 14) != 0) {
+        return false;
+    }
+    struct engine_command command = {.kind = COMMAND_RECONCILE,
+                                     .name = ps_xstrdup("sim"),
+                                     .trust_ledger = true,
+                                     .ctx = sim,
+                                     .reply = take_pipeline};
+    sim_note(sim, "reconcile: the ledger is trusted");
+    engine_submit_command(sim->engine, &command);
+    sim_command(sim, COMMAND_START, NULL);
+    sim->adoptions++;
+    return true;
+}
+
 /* ---- the coordinator's disk */
 static int
 refuse_commit(void *ctx)
@@ -387,6 +415,12 @@ sim_fault_begin(struct sim *sim)
         sim_at(sim, back_ms, restore_copy, 0, 0, NULL);
         if (sim_percent(sim, 30)) {
             sim_at(sim, back_ms + (int64_t)sim_below(sim, 8000), restore_copy, 0, 0, NULL);
+        }
+        if (sim->plan.raises) { /* lost with the history, and once more on the copy */
+            int64_t apart_ms = back_ms - copy_ms;
+            sim_at(sim, copy_ms + (int64_t)sim_below(sim, (uint64_t)apart_ms), raise_once, 0, 0,
+                   NULL);
+            sim_at(sim, back_ms + (int64_t)sim_below(sim, 8000), raise_once, 0, 0, NULL);
         }
     }
 }

@@ -41,6 +41,8 @@ void
 sim_task_next(const struct sim *sim, struct sim_work *work)
 {
     work->page += is_discovery(work) ? page_objects(sim) : 1;
+    work->after = work->next;
+    work->after_from = work->next_from;
 }
 
 static void
@@ -96,33 +98,103 @@ result_init(struct result *result, const struct sim_work *work)
     return &result->inner;
 }
 
-/* Ranges of the ledger, a chunk at a time. */
+/* ---- the ledger's ranges, in the order of (batch partition, from) as a destination's key has them
+ */
+struct sorted {
+    struct bp_hash hash;
+    const struct sim_loaded *loaded;
+};
+
+static int
+compare_at(const struct bp_hash *hash, uint64_t from, const struct bp_hash *other,
+           uint64_t other_from)
+{
+    int by_hash = memcmp(hash->id.b, other->id.b, PS_ID_BYTES);
+    return by_hash != 0 ? by_hash : from < other_from ? -1 : from > other_from;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+    const struct sorted *one = a;
+    const struct sorted *other = b;
+    return compare_at(&one->hash, one->loaded->from, &other->hash, other->loaded->from);
+}
+
+static struct sorted *
+sort_ranges(const struct sim *sim, size_t *out_count)
+{
+    struct sorted *all = NULL;
+    *out_count = 0;
+    PS_LIST_FOR (at, (struct ps_list *)(uintptr_t)&sim->dest.loaded) {
+        const struct sim_loaded *loaded = PS_CONTAINER(at, struct sim_loaded, link);
+        all = ps_xrealloc(all, (*out_count + 1) * sizeof *all);
+        const char *key = sim->objects[loaded->object].key;
+        all[(*out_count)++] = (struct sorted){
+            .hash = ps_bp_hash(ps_span_str(key), ps_span_str("v1")), .loaded = loaded};
+    }
+    if (*out_count > 0) {
+        qsort(all, *out_count, sizeof *all, compare);
+    }
+    return all;
+}
+
+/* A chunk of them behind the cursor: what is committed meanwhile is in it or not, as it lies. */
 static void
 fill_ranges(struct sim *sim, struct sim_work *work, Penstock__TaskResult *result,
             Penstock__LedgerRange *ranges)
 {
-    uint32_t n = 0;
-    PS_LIST_FOR (at, &sim->dest.loaded) {
-        const struct sim_loaded *loaded = PS_CONTAINER(at, struct sim_loaded, link);
-        uint32_t mine = n++;
-        if (mine < work->page * CHUNK_RANGES || result->n_ranges == CHUNK_RANGES) {
-            continue;
-        }
+    size_t count = 0;
+    struct sorted *all = sort_ranges(sim, &count);
+    size_t at = 0;
+    while (work->page > 0 && at < count &&
+           compare_at(&all[at].hash, all[at].loaded->from, &work->after, work->after_from) <= 0) {
+        at++;
+    }
+    for (; at < count && result->n_ranges < CHUNK_RANGES; at++) {
+        const struct sim_loaded *loaded = all[at].loaded;
         const struct sim_object *object = &sim->objects[loaded->object];
-        struct bp_hash hash = ps_bp_hash(ps_span_str(object->key), ps_span_str("v1"));
         Penstock__LedgerRange *range = &ranges[result->n_ranges];
         *range = (Penstock__LedgerRange)PENSTOCK__LEDGER_RANGE__INIT;
         range->bp_hash.len = PS_ID_BYTES;
         range->bp_hash.data = ps_xalloc(PS_ID_BYTES);
-        memcpy(range->bp_hash.data, hash.id.b, PS_ID_BYTES);
+        memcpy(range->bp_hash.data, all[at].hash.id.b, PS_ID_BYTES);
         range->key = proto_bytes(object->key, strlen(object->key));
         range->from = loaded->from;
         range->end = loaded->end;
         range->eof = loaded->eof;
+        range->has_records = true;
+        range->records =
+            (loaded->end - loaded->from + object->record_bytes - 1) / object->record_bytes;
         range->batch_id = proto_bytes(loaded->batch.id.b, PS_ID_BYTES);
         result->ranges[result->n_ranges++] = range;
+        work->next = all[at].hash;
+        work->next_from = loaded->from;
     }
-    result->last = work->last = n <= (work->page + 1) * CHUNK_RANGES;
+    result->last = work->last = at == count;
+    ps_free(all);
+}
+
+struct dest_message {
+    Penstock__DestState state;
+    Penstock__Counts totals;
+};
+
+static void
+fill_dest(const struct sim *sim, struct dest_message *out)
+{
+    struct sim_total total = sim_dest_total(sim);
+    penstock__dest_state__init(&out->state);
+    penstock__counts__init(&out->totals);
+    out->state.has_pipeline_uuid = sim->dest.has_fence;
+    out->state.pipeline_uuid = proto_bytes((uint8_t *)(uintptr_t)sim->dest.uuid.id.b, PS_ID_BYTES);
+    out->state.has_generation = sim->dest.has_fence;
+    out->state.generation = sim->dest.generation;
+    out->state.has_batches = true;
+    out->state.batches = total.batches;
+    out->state.totals = &out->totals;
+    out->totals.has_decoded = out->totals.has_inserted = true;
+    out->totals.decoded = out->totals.inserted = total.records;
 }
 
 static void
@@ -131,25 +203,21 @@ report_reconcile(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf
 {
     struct result whole;
     Penstock__TaskResult *result = result_init(&whole, work);
-    Penstock__DestState dest = PENSTOCK__DEST_STATE__INIT;
+    struct dest_message begin;
+    struct dest_message end;
     Penstock__LedgerRange ranges[CHUNK_RANGES];
     Penstock__LedgerRange *ranges_at[CHUNK_RANGES];
-    Penstock__Counts totals = PENSTOCK__COUNTS__INIT;
     result->chunk = work->page;
     result->ok = true;
     result->ranges = ranges_at;
     fill_ranges(sim, work, result, ranges);
     if (work->page == 0) {
-        result->dest = &dest;
-        dest.has_pipeline_uuid = sim->dest.has_fence;
-        dest.pipeline_uuid = proto_bytes(sim->dest.uuid.id.b, PS_ID_BYTES);
-        dest.has_generation = sim->dest.has_fence;
-        dest.generation = sim->dest.generation;
-        dest.has_batches = true;
-        dest.batches = sim_dest_total(sim).batches;
-        dest.totals = &totals;
-        totals.has_decoded = totals.has_inserted = true;
-        totals.decoded = totals.inserted = sim_dest_total(sim).records;
+        fill_dest(sim, &begin);
+        result->dest = &begin.state;
+    }
+    if (result->last) {
+        fill_dest(sim, &end);
+        result->dest_end = &end.state;
     }
     sim_leaf_say(sim, agent, leaf, MSG_LEAF_TASK_RESULT, &whole.outer.base);
     for (size_t i = 0; i < result->n_ranges; i++) {

@@ -23,7 +23,11 @@ struct sim_work { /* a batch or a task */
     bool decoded;
     bool proven;
     bool parked;
-    uint32_t page; /* task: which object or chunk comes next */
+    uint32_t page;        /* task: which object or chunk comes next */
+    struct bp_hash after; /* reconcile: the last range of the chunk before, and of this one */
+    uint64_t after_from;
+    struct bp_hash next;
+    uint64_t next_from;
     bool last;
     bool waits_for_ack;
 };

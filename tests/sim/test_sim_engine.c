@@ -54,6 +54,9 @@ plan_of(uint64_t seed)
     plan.catalog_restored = !plan.state_deleted && ps_rand_below(&rand, 5) == 0;
     plan.raises = !plan.state_deleted && !plan.catalog_restored && ps_rand_below(&rand, 4) == 0;
     plan.unseen = ps_rand_below(&rand, 5) == 0;
+    if (plan.catalog_restored) { /* an old copy is raised, too, or the raise is what it lost */
+        plan.raises = ps_rand_below(&rand, 3) == 0;
+    }
     if (plan.bad_objects) { /* what is quarantined at the end is so for one reason */
         plan.leaf_deaths = plan.pauses = false;
     }

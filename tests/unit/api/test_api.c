@@ -28,6 +28,7 @@ static struct fake {
     size_t parked_count;
     char spec[4096];
     uint64_t revision;
+    bool dry_run, trust_ledger;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static void
@@ -90,6 +91,11 @@ answer_command(struct engine_command *command)
         break;
     case COMMAND_STOP:
         answer_code(command, "wrong_state", "it is not running");
+        break;
+    case COMMAND_RECONCILE:
+        fake.dry_run = command->dry_run;
+        fake.trust_ledger = command->trust_ledger;
+        answer_pipeline(command, false);
         break;
     case COMMAND_START:
     case COMMAND_WATCH:
@@ -312,6 +318,11 @@ Test(api, routes)
     expect(&door, "GET /v1/pipelines/none", "404 \"code\":\"not_found\"");
     expect(&door, "POST /v1/pipelines/alpha:start", "200 \"state\":\"running\"");
     expect(&door, "POST /v1/pipelines/alpha:stop", "409 \"code\":\"wrong_state\"");
+    expect(&door, "POST /v1/pipelines/alpha:reconcile?dry_run=1", "200 \"name\":\"alpha\"");
+    cr_expect(fake.dry_run && !fake.trust_ledger);
+    expect(&door, "POST /v1/pipelines/alpha:reconcile?trust_ledger=1", "200 \"name\":\"alpha\"");
+    cr_expect(!fake.dry_run && fake.trust_ledger);
+    expect(&door, "POST /v1/pipelines/alpha:reconcile?trust_ledger=2", "400 bad_parameter");
     expect(&door, "POST /v1/pipelines/alpha:sample", "200 \"columns\":[]");
     expect(&door, "DELETE /v1/pipelines/alpha", "204 ");
     expect(&door, "GET /v1/agents", "200 \"items\":[]");
