@@ -3,7 +3,10 @@
  * COMMIT; and the tombstone, which is the same key with another word. */
 #include "agent/dest/dest_ledger.h"
 
-enum { TWIN_ROUNDS = 30 }; /* lock waits of 2 s each, before the leaf is told to try later */
+enum {
+    TWIN_ROUNDS = 30, /* lock waits of 2 s each, before the leaf is told to try later */
+    PEER_ROUNDS = 20, /* transactions that lost against another, before the same */
+};
 
 struct load {
     const struct dest_ledger *ledger;
@@ -178,6 +181,15 @@ waited_in_vain(enum ps_status status, const struct ps_error *err)
     return status == PS_AGAIN && strcmp(err->code, "lock_timeout") == 0;
 }
 
+/* A deadlock, or what the server calls not serializable: it has rolled this one back so that the
+ * other may go on, and nothing is wrong with either. */
+static bool
+lost_to_peer(enum ps_status status, const struct ps_error *err)
+{
+    return status == PS_AGAIN &&
+           (strcmp(err->code, "deadlock") == 0 || strcmp(err->code, "serialization") == 0);
+}
+
 enum ps_status
 dest_ledger_load(const struct dest_ledger *ledger, const struct dest_rows *rows,
                  struct dest_result *out, struct ps_error *err)
@@ -186,7 +198,9 @@ dest_ledger_load(const struct dest_ledger *ledger, const struct dest_rows *rows,
     enum ps_status status = PS_OK;
     bool again = true;
     phase(ledger, "load");
-    for (int twins = 0; again && status == PS_OK;) {
+    int twins = 0;
+    int peers = 0;
+    while (again && status == PS_OK) {
         status = get_ready(&load, err);
         if (status != PS_OK) {
             break;
@@ -199,6 +213,9 @@ dest_ledger_load(const struct dest_ledger *ledger, const struct dest_rows *rows,
             if (status == PS_OK) {
                 status = ledger->ops->end_twins(ledger->driver, rows->batch->id.id, err);
             }
+            again = true;
+        } else if (lost_to_peer(status, err) && peers++ < PEER_ROUNDS) {
+            status = PS_OK;
             again = true;
         }
     }

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conflicts: rows go into a temporary table of the session, made outside of the transaction, and
+ * from there into the table by statements whose counts are exact. INSERT IGNORE is not among them:
+ * it takes every error for a conflict. */
+#include <stdio.h>
+#include <strings.h>
+
+#include "agent/dest/dst_mysql.h"
+#include "common/alloc.h"
+
+#define STAGE "_penstock_stage"
+#define NUMBER "_penstock_n"
+
+/* Each key column, quoted, in place of every "$" of the pattern. */
+static void
+append_keys(const struct dst_mysql *d, const char *between, const char *pattern, struct ps_buf *sql)
+{
+    for (size_t i = 0; i < d->key_count; i++) {
+        ps_buf_xprintf(sql, "%s", i == 0 ? "" : between);
+        for (const char *at = pattern; *at != '\0'; at++) {
+            if (*at == '$') {
+                dst_mysql_quote(sql, d->keys[i]);
+            } else {
+                ps_buf_xappend(sql, at, 1);
+            }
+        }
+    }
+}
+
+/* The rows of a batch, one a key: the first, or the last, or that of the largest order_by. */
+static void
+append_collapsed(const struct dst_mysql *d, struct ps_buf *sql)
+{
+    ps_buf_xprintf(sql, "(SELECT * FROM (SELECT s0.*, ROW_NUMBER() OVER (PARTITION BY ");
+    append_keys(d, ", ", "$", sql);
+    ps_buf_xprintf(sql, " ORDER BY ");
+    if (d->on_conflict == MY_CONFLICT_SKIP) {
+        ps_buf_xprintf(sql, NUMBER);
+    } else {
+        if (d->order_by != NULL) {
+            dst_mysql_quote(sql, d->order_by);
+            ps_buf_xprintf(sql, " DESC, ");
+        }
+        ps_buf_xprintf(sql, NUMBER " DESC");
+    }
+    ps_buf_xprintf(sql, ") AS _penstock_rank FROM %s" STAGE " s0) s1 WHERE _penstock_rank = 1) s",
+                   d->prefix);
+}
+
+static bool
+is_loaded(const struct dst_mysql *d, const char *name)
+{
+    for (uint32_t i = 0; i < d->column_count; i++) {
+        if (strcasecmp(d->columns[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "replace" is the whole row: a column that is not loaded goes back to its default. */
+static size_t
+append_assignments(const struct dst_mysql *d, const struct dst_mysql_shape *shape,
+                   struct ps_buf *sql)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < shape->count; i++) {
+        const struct dst_mysql_shape_column *column = &shape->columns[i];
+        bool loaded = is_loaded(d, column->name);
+        if (dst_mysql_is_key(d, column->name) || column->generated || column->auto_increment ||
+            (!loaded && d->on_conflict != MY_CONFLICT_REPLACE)) {
+            continue;
+        }
+        ps_buf_xprintf(sql, "%st.", count++ == 0 ? "" : ", ");
+        dst_mysql_quote(sql, column->name);
+        ps_buf_xprintf(sql, " = %s", loaded ? "s." : "DEFAULT(t.");
+        dst_mysql_quote(sql, column->name);
+        ps_buf_xprintf(sql, loaded ? "" : ")");
+    }
+    return count;
+}
+
+/* Rows that are there: how many matched is what the server says of it. */
+static void
+append_update(const struct dst_mysql *d, const struct dst_mysql_shape *shape, struct ps_buf *sql)
+{
+    struct ps_buf assigned = PS_BUF_INIT;
+    ps_buf_xprintf(sql, "UPDATE %s t JOIN ", d->quoted);
+    append_collapsed(d, sql);
+    ps_buf_xprintf(sql, " ON ");
+    append_keys(d, " AND ", "t.$ = s.$", sql);
+    if (append_assignments(d, shape, &assigned) == 0) {
+        /* Nothing but the key: the row is found, and stays. */
+        ps_buf_xprintf(&assigned, "t.");
+        dst_mysql_quote(&assigned, d->keys[0]);
+        ps_buf_xprintf(&assigned, " = t.");
+        dst_mysql_quote(&assigned, d->keys[0]);
+    }
+    ps_buf_xprintf(sql, " SET %s", ps_buf_str(&assigned));
+    ps_buf_fini(&assigned);
+    if (d->order_by != NULL) {
+        ps_buf_xprintf(sql, " WHERE t.");
+        dst_mysql_quote(sql, d->order_by);
+        ps_buf_xprintf(sql, " IS NULL OR s.");
+        dst_mysql_quote(sql, d->order_by);
+        ps_buf_xprintf(sql, " >= t.");
+        dst_mysql_quote(sql, d->order_by);
+    }
+}
+
+/* Rows that are not there yet. Another session's that comes in between is a duplicate key, and the
+ * two statements are run again. */
+static void
+append_insert(const struct dst_mysql *d, struct ps_buf *sql)
+{
+    ps_buf_xprintf(sql, "INSERT INTO %s(%s) SELECT ", d->quoted, d->names);
+    for (uint32_t i = 0; i < d->column_count; i++) {
+        ps_buf_xprintf(sql, i == 0 ? "s." : ", s.");
+        dst_mysql_quote(sql, d->columns[i].name);
+    }
+    ps_buf_xprintf(sql, " FROM ");
+    if (d->key_count == 0) {
+        /* Any unique key: what conflicts is set to what it is, which counts as nothing. */
+        ps_buf_xprintf(sql, "%s" STAGE " s ORDER BY s." NUMBER " ON DUPLICATE KEY UPDATE ",
+                       d->prefix);
+        dst_mysql_quote(sql, d->columns[0].name);
+        ps_buf_xprintf(sql, " = %s.", d->quoted);
+        dst_mysql_quote(sql, d->columns[0].name);
+        return;
+    }
+    append_collapsed(d, sql);
+    ps_buf_xprintf(sql, " LEFT JOIN %s t ON ", d->quoted);
+    append_keys(d, " AND ", "t.$ = s.$", sql);
+    ps_buf_xprintf(sql, " WHERE t.");
+    dst_mysql_quote(sql, d->keys[0]);
+    ps_buf_xprintf(sql, " IS NULL ORDER BY s." NUMBER);
+}
+
+/* Exactly these columns, or fewer, make a unique key: else a key would not name one row. */
+static enum ps_status
+check_key(struct dst_mysql *d, struct ps_error *err)
+{
+    struct ps_buf sql = PS_BUF_INIT;
+    MYSQL_RES *result = NULL;
+    ps_buf_xprintf(&sql, "SHOW INDEX FROM %s", d->quoted);
+    enum ps_status status = dst_mysql_query(d, ps_buf_str(&sql), sql.len, &result, err);
+    ps_buf_fini(&sql);
+    if (status != PS_OK) {
+        return status;
+    }
+    bool found = false;
+    bool fits = false;
+    char index[200] = "";
+    for (MYSQL_ROW row; (row = mysql_fetch_row(result)) != NULL;) {
+        /* table, non_unique, key_name, seq_in_index, column_name, collation, cardinality, sub_part
+         */
+        if (strcmp(row[3], "1") == 0 || strcmp(index, row[2]) != 0) {
+            found = found || fits;
+            fits = strcmp(row[1], "0") == 0;
+            snprintf(index, sizeof index, "%s", row[2]);
+        }
+        fits = fits && row[4] != NULL && row[7] == NULL && dst_mysql_is_key(d, row[4]);
+    }
+    found = found || fits;
+    mysql_free_result(result);
+    return found ? PS_OK
+                 : ps_fail_code(err, PS_REFUSED, "table_mismatch",
+                                "%s: table %s has no PRIMARY KEY or UNIQUE index of the columns in "
+                                "destination.key",
+                                d->shown, d->quoted);
+}
+
+static enum ps_status
+create_stage(struct dst_mysql *d, const struct dst_mysql_shape *shape, struct ps_error *err)
+{
+    struct ps_buf sql = PS_BUF_INIT;
+    ps_buf_xprintf(&sql, "DROP TEMPORARY TABLE IF EXISTS %s" STAGE, d->prefix);
+    enum ps_status status = dst_mysql_exec(d, ps_buf_str(&sql), err);
+    ps_buf_clear(&sql);
+    ps_buf_xprintf(&sql,
+                   "CREATE TEMPORARY TABLE %s" STAGE "(" NUMBER
+                   " BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY",
+                   d->prefix);
+    for (uint32_t i = 0; i < d->column_count; i++) {
+        const struct dst_mysql_shape_column *column =
+            dst_mysql_shape_find(shape, d->columns[i].name);
+        ps_buf_xprintf(&sql, ", ");
+        dst_mysql_quote(&sql, column->name);
+        ps_buf_xprintf(&sql, " %s", column->column_type);
+        if (column->collation != NULL) {
+            ps_buf_xprintf(&sql, " CHARACTER SET %s COLLATE %s", column->charset,
+                           column->collation);
+        }
+        ps_buf_xprintf(&sql, " NULL DEFAULT NULL");
+    }
+    ps_buf_xprintf(&sql, ")%s", d->dialect->has_engines ? " ENGINE = InnoDB" : "");
+    if (status == PS_OK) {
+        status = dst_mysql_exec(d, ps_buf_str(&sql), err);
+    }
+    ps_buf_fini(&sql);
+    return status;
+}
+
+enum ps_status
+dst_mysql_make_stage(struct dst_mysql *d, const struct dst_mysql_shape *shape, struct ps_error *err)
+{
+    enum ps_status status = d->key_count > 0 ? check_key(d, err) : PS_OK;
+    if (status == PS_OK) {
+        status = create_stage(d, shape, err);
+    }
+    if (status != PS_OK) {
+        return status;
+    }
+    struct ps_buf sql = PS_BUF_INIT;
+    d->target = ps_xasprintf("%s" STAGE, d->prefix);
+    append_insert(d, &sql);
+    d->merge_insert_sql = ps_xstrdup(ps_buf_str(&sql));
+    if (d->on_conflict != MY_CONFLICT_SKIP) {
+        ps_buf_clear(&sql);
+        append_update(d, shape, &sql);
+        d->merge_update_sql = ps_xstrdup(ps_buf_str(&sql));
+    }
+    ps_buf_fini(&sql);
+    return PS_OK;
+}
