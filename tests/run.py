@@ -99,6 +99,8 @@ def families(f):
         'postgres': ('PostgreSQL as a destination: values, conflicts, errors, faults, kill -9', [
             scenario.format('postgres.py', ''),
             scenario.format('kill.py', f'--dest postgresql --rounds {f["kill_rounds_postgres"]}')]),
+        'link_cuts': ('the line to a database server is cut at chosen bytes of a transaction', [
+            scenario.format('link_cuts.py', f'--dest postgresql --samples {f["link_cut_samples"]}')]),
         'kill_asan': ('the same under asan', [
             f'python3 tests/scenario/kill.py --build build/asan --rounds {f["asan_kill_rounds"]}']),
         'mutants': ('broken builds are caught', [

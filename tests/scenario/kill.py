@@ -29,7 +29,7 @@ sys.path.insert(0, os.path.join(HERE, '..', 'support'))
 import data  # noqa: E402
 import origin  # noqa: E402
 from checker import Checker, Expected  # noqa: E402
-from pg_checker import PgChecker  # noqa: E402
+from db_checker import ServerChecker  # noqa: E402
 from pg_server import PgServer, find_bin  # noqa: E402
 from cluster import PHASES, ROOT, Cluster, Report, leaf_number, leaf_phases, wait_for  # noqa: E402
 
@@ -184,7 +184,7 @@ class Harness:
             return Checker(self.expected, database)
         self.server.sql('DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO loader',
                         user='admin')
-        return PgChecker(self.expected, self.server)
+        return ServerChecker(self.expected, self.server)
 
     def close(self):
         if self.server:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """PostgreSQL as a destination, over a real server of the test's own: every edge value reads back as
 when psql's \\copy wrote it, and what the server would refuse is refused; conflicts, tables, what
-people meet when they connect, a stopped twin, a connection cut in the middle.
+people meet when they connect, a stopped twin. (Cut connections: link_cuts.py.)
 
 usage: postgres.py [--build build/dev]"""
 import argparse
@@ -11,17 +11,15 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
 from cluster import ROOT, Cluster, Report, wait_for  # noqa: E402
-from pg_server import PgServer, find_bin, free_port  # noqa: E402
+from pg_server import PgServer, find_bin  # noqa: E402
 
 # Values to write into a column of each type. A value that is not text of the type is there too.
 VALUES = {
@@ -287,70 +285,6 @@ class Story:
             report.case(state == 'completed' and before < 1200 and count == same == '1200',
                         f'a column altered after {before} rows: {state}, {same} of {count} values as they were read')
 
-    def cut_commit(self, report):
-        """The connection ends before, in and behind COMMIT, seen from a proxy of our own."""
-        for place in ('before', 'behind'):
-            proxy = CuttingProxy(self.server.port, place)
-            done = self.load([[i] for i in range(1000)], ['id'], f'cut_{place}',
-                             url=self.server.url(port=proxy.port))
-            count = self.server.value(f'SELECT count(*) FROM cut_{place}')
-            report.case(done.returncode == 0 and count == '1000' and proxy.cuts == 1,
-                        f'connection cut {place} COMMIT reached the server: {count} rows, {proxy.cuts} cut {done.stderr[-300:] if done.returncode else ""}')
-            proxy.close()
-
-
-class CuttingProxy:
-    """Forwards bytes; once, at the first COMMIT of a session that has inserted a ledger row, it ends both
-    connections: before the server has seen it, or after, without the answer."""
-
-    def __init__(self, port, place):
-        self.place = place
-        self.target = port
-        self.cuts = 0
-        self.listener = socket.socket()
-        self.listener.bind(('127.0.0.1', 0))
-        self.listener.listen(16)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(('127.0.0.1', self.target))
-            state = {'armed': False, 'mute': False}
-            threading.Thread(target=self.pump, args=(client, server, state, True), daemon=True).start()
-            threading.Thread(target=self.pump, args=(server, client, state, False), daemon=True).start()
-
-    def pump(self, source, sink, state, up):
-        try:
-            while data := source.recv(65536):
-                if up and b'_penstock_ledger_range' in data:
-                    state['armed'] = True
-                if up and state['armed'] and self.cuts == 0 and b'COMMIT\0' in data:
-                    self.cuts = 1
-                    if self.place == 'behind':
-                        state['mute'] = True
-                        sink.sendall(data)
-                        source.settimeout(0.3)
-                        time.sleep(0.3)
-                    break
-                if not up and state['mute']:
-                    continue
-                sink.sendall(data)
-        except OSError:
-            pass
-        for end in (source, sink):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def close(self):
-        self.listener.close()
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -368,7 +302,7 @@ def main():
         story = Story(args, server, folder)
         for kind, values in VALUES.items():
             story.values(report, kind, values)
-        for part in (story.conflicts, story.guilty_rows, story.tables, story.errors, story.twin, story.altered, story.cut_commit):
+        for part in (story.conflicts, story.guilty_rows, story.tables, story.errors, story.twin, story.altered):
             part(report)
     finally:
         server.close()

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checker over a table on a database server, by the server's own client (psql, mariadb)."""
+import mysql_server
+import pg_server
+from checker import LEDGER_RANGES, Checker, Unreadable, chain_problems
+
+ESCAPES = {'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', 'v': '\v', '\\': '\\'}
+
+
+def copied(field):
+    """One field of COPY's text format; None for NULL."""
+    if field == '\\N':
+        return None
+    out, at = [], 0
+    while at < len(field):
+        if field[at] == '\\':
+            at += 1
+            out.append(ESCAPES.get(field[at], field[at]))
+        else:
+            out.append(field[at])
+        at += 1
+    return ''.join(out)
+
+
+class PostgreSQL:
+    """How a query's cells are read as texts, None for NULL."""
+    ABSENT = 'does not exist'
+    WIPE = 'DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO loader'
+    DISTINCT_REJECTS = 'count(DISTINCT (object, "offset"))'
+
+    @staticmethod
+    def quote(name):
+        return f'"{name}"'
+
+    @staticmethod
+    def read(server, query):
+        return [[copied(field) for field in line.split('\t')] for line in server.lines(f'COPY ({query}) TO STDOUT')]
+
+    @staticmethod
+    def nullable(name):
+        return name
+
+    @staticmethod
+    def cell(text):
+        return text
+
+    @staticmethod
+    def ranges():
+        return LEDGER_RANGES
+
+
+class MariaDB:
+    """The client prints NULL as a word that a text may be, so cells come with a letter before them."""
+    ABSENT = "doesn't exist"
+    WIPE = 'DROP DATABASE IF EXISTS air; CREATE DATABASE air CHARACTER SET utf8mb4'
+    DISTINCT_REJECTS = 'count(DISTINCT object, `offset`)'
+
+    @staticmethod
+    def quote(name):
+        return f'`{name}`'
+
+    @staticmethod
+    def read(server, query):
+        return server.sql(query)
+
+    @staticmethod
+    def nullable(name):
+        return f"IF({name} IS NULL, 'N', CONCAT('=', {name}))"
+
+    @staticmethod
+    def cell(text):
+        return None if text == 'N' else text[1:]
+
+    @staticmethod
+    def ranges():
+        return ('SELECT hex(pipeline_uuid), generation, hex(bp_hash), hex(`key`), from_offset, end_offset, '
+                "IF(eof, 't', 'f') FROM _penstock_ledger_range ORDER BY 1, 2, 3, 5")
+
+
+KINDS = {'bigint': int, 'double': float, 'text': str}
+
+
+def dialect(server):
+    return MariaDB if isinstance(server, mysql_server.MysqlServer) else PostgreSQL
+
+
+def start(scheme, settings=()):
+    """(a running server, None), or (None, why there is none). settings: for scheme alone."""
+    if scheme == 'postgresql':
+        if pg_server.find_bin() is None:
+            return None, 'there is no PostgreSQL server (package postgresql)'
+        return pg_server.PgServer(settings).start(), None
+    if mysql_server.find_bin() is None:
+        return None, 'there is no MariaDB server (package mariadb-server)'
+    return mysql_server.MysqlServer(settings).start(), None
+
+
+def read(server, query):
+    """Rows of texts; none where there is no such table yet."""
+    of = dialect(server)
+    try:
+        return of.read(server, query)
+    except RuntimeError as error:
+        if of.ABSENT in str(error) or 'Unknown database' in str(error):
+            return []
+        raise Unreadable(str(error)) from error
+
+
+def count_ids(server, table, column='id'):
+    """(rows, distinct values of the column); nothing where there is no table yet."""
+    found = read(server, f'SELECT count(*), count(DISTINCT {column}) FROM {dialect(server).quote(table)}')
+    return (int(found[0][0]), int(found[0][1])) if found else (0, 0)
+
+
+def count_rows(server, table):
+    return count_ids(server, table)[0]
+
+
+def wipe(server):
+    """An empty database again."""
+    server.sql(dialect(server).WIPE, user='admin')
+
+
+class ServerChecker(Checker):
+    def __init__(self, expected, server, table='t'):
+        self.server = server
+        self.of = dialect(server)
+        super().__init__(expected, server.url(), table)
+        self.quoted = self.of.quote(table)
+        self.names = ', '.join(self.of.nullable(self.of.quote(name)) for name, _ in expected.columns)
+
+    def read(self, query, *args):
+        return read(self.server, query)
+
+    def rows(self):
+        for row in self.read(f'SELECT {self.names} FROM {self.quoted}'):
+            cells = [self.of.cell(text) for text in row]
+            yield [None if text is None else KINDS[kind](text)
+                   for text, (_, kind) in zip(cells, self.expected.columns)]
+
+    def poll(self):
+        """Every row has an id of its own, so a copy shows by its id; the rest is seen at the end."""
+        try:
+            rows, distinct = count_ids(self.server, self.table)
+        except Unreadable:
+            return False
+        self.polls += 1
+        if rows != distinct:
+            self.problem(f'{rows - distinct} duplicate rows')
+        return True
+
+    def count(self):
+        try:
+            return count_rows(self.server, self.table)
+        except Unreadable:
+            return None
+
+    def check_end(self, deadline_ok=True):
+        kept = self.problems
+        self.reset()
+        self.problems = kept
+        try:
+            for cells in self.rows():
+                self.take(cells)
+            rejects = self.read(f'SELECT count(*), {self.of.DISTINCT_REJECTS} '
+                                f'FROM {self.of.quote(self.table + "_rejects")}')
+            ranges = self.read(self.of.ranges())
+        except Unreadable as error:
+            return self.problems + [f'the table cannot be read: {error}']
+        self.check_whole(tuple(int(text) for text in rejects[0]) if rejects else (0, 0))
+        for problem in chain_problems([(*row[:4], int(row[4]), int(row[5]), row[6] == 't') for row in ranges]):
+            self.problem(problem)
+        return self.problems
