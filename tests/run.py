@@ -99,6 +99,9 @@ def families(f):
         'postgres': ('PostgreSQL as a destination: values, conflicts, errors, faults, kill -9', [
             scenario.format('postgres.py', ''),
             scenario.format('kill.py', f'--dest postgresql --rounds {f["kill_rounds_postgres"]}')]),
+        'server_gone': ('the database server is away while leaves load and are killed', [
+            scenario.format('kill.py', f'--dest postgresql --rounds {f["server_gone_rounds"]} '
+                            f'--gone-seconds {f["server_gone_seconds"]}')]),
         'link_cuts': ('the line to a database server is cut at chosen bytes of a transaction', [
             scenario.format('link_cuts.py', f'--dest postgresql --samples {f["link_cut_samples"]}')]),
         'kill_asan': ('the same under asan', [

@@ -5,7 +5,10 @@
 destination follows the table: no row twice and none that the source does not have at any instant,
 none lost at the end.
 
-usage: kill.py [--build build/dev] [--rounds 60] [--seed N] [--http] [--dest sqlite|postgresql]
+usage: kill.py [--build build/dev] [--rounds 60] [--seed N] [--http] [--dest sqlite|postgresql|mysql]
+       kill.py --dest postgresql|mysql --gone-seconds 10 [--rounds 3]
+                                          the server is away so long in each round, while leaves and
+                                          agents are killed
        kill.py --large [--rounds 60]      one large object in ranges on 4 leaves, instead of 40
        kill.py --mutants [--rounds 60]    the harness itself: three broken builds must be caught
 
@@ -27,16 +30,17 @@ from collections import Counter
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
 import data  # noqa: E402
+import db_checker  # noqa: E402
 import origin  # noqa: E402
 from checker import Checker, Expected  # noqa: E402
-from db_checker import ServerChecker  # noqa: E402
-from pg_server import PgServer, find_bin  # noqa: E402
 from cluster import PHASES, ROOT, Cluster, Report, leaf_number, leaf_phases, wait_for  # noqa: E402
 
 # Phases are widened here and there only: commit and report are short by nature.
 DELAYS = ('leaf.after_fetch=delay:15;leaf.after_seal=delay:15;dest.after_rows=delay:10;'
           'dest.after_commit=delay:10;leaf.before_done=delay:25')
 VICTIMS = ('leaf', 'leaf', 'leaf', 'agent', 'coordinator', 'all')
+# Of a server's own: little memory for a small machine, and nothing that makes it less durable.
+SETTINGS = {'postgresql': ('shared_buffers=128MB',), 'mysql': ('--innodb-buffer-pool-size=64M',)}
 MUTANTS = ('no_ledger', 'no_fence', 'ack_early')
 
 
@@ -63,7 +67,8 @@ class Harness:
         self.loads = 0
         self.fences = 0
         self.slowest_s = 0.0
-        self.server = PgServer(('shared_buffers=128MB',)).start() if args.dest == 'postgresql' else None
+        self.server = db_checker.start(args.dest, SETTINGS[args.dest])[0] if args.dest in SETTINGS else None
+        self.slowest_back_s = 0.0
         self.kinds = VICTIMS + ('server',) if self.server else VICTIMS
 
     # ---- one kill
@@ -140,6 +145,45 @@ class Harness:
             cluster.start_agent(failpoints=DELAYS, wait=False, extra=self.agent_options)
         return True
 
+    # ---- the server is away
+
+    def gone_once(self, cluster, checker):
+        """The server ends, is away for a while and comes back; meanwhile a leaf or the agent is killed
+        now and then. False when no batch is open now."""
+        if not cluster.leaves() or not cluster.phases():
+            return False
+        by = self.rng.choice(('stop', 'kill'))
+        getattr(self.server, by)()
+        self.rounds += 1
+        self.victims[f'server by {by}'] += 1
+        back = time.monotonic() + self.args.gone_seconds
+        while time.monotonic() < back:
+            time.sleep(min(self.rng.uniform(0.3, 2.5), max(back - time.monotonic(), 0)))
+            leaves = list(cluster.leaves().values())
+            victim = self.rng.choice(('leaf', 'agent', None))
+            if victim == 'leaf' and leaves and time.monotonic() < back:
+                self.kill_leaf(cluster, self.rng.choice(leaves))
+            elif victim == 'agent' and time.monotonic() < back:
+                cluster.agents['a'].kill()
+                self.victims['agent meanwhile'] += 1
+                cluster.start_agent(failpoints=DELAYS, wait=False, extra=self.agent_options)
+        self.server.start(fresh=False)
+        before, began = checker.count() or 0, time.monotonic()
+        if not self.has_ended(cluster):
+            wait_for('rows after the server came back', 45, lambda: (
+                self.poll(checker), (checker.count() or 0) > before or self.has_ended(cluster))[1], 0.05)
+        self.slowest_back_s = max(self.slowest_back_s, time.monotonic() - began)
+        return True
+
+    def kill_leaf(self, cluster, pid):
+        self.freeze([pid])
+        spared = self.has_died_twice(cluster, pid)
+        try:
+            os.kill(pid, signal.SIGCONT if spared else signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.victims['leaf meanwhile'] += not spared
+
     # ---- the fence
 
     def raise_fence(self, cluster, checker, database):
@@ -182,9 +226,8 @@ class Harness:
         """An empty destination, and the one who watches it."""
         if not self.server:
             return Checker(self.expected, database)
-        self.server.sql('DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO loader',
-                        user='admin')
-        return ServerChecker(self.expected, self.server)
+        db_checker.wipe(self.server)
+        return db_checker.ServerChecker(self.expected, self.server)
 
     def close(self):
         if self.server:
@@ -198,7 +241,7 @@ class Harness:
     def load(self):
         """Loads everything once, killing as it goes; True when there were rounds enough."""
         self.loads += 1
-        with_fence = self.loads % (2 if self.args.fence else 3) == 0
+        with_fence = self.loads % (2 if self.args.fence else 3) == 0 and not self.args.gone_seconds
         kills_before_fence = self.rng.randrange(2, 6)
         with Cluster(self.args.build, quiet=self.args.mutants) as cluster:
             database = self.server.url() if self.server else cluster.path('out.db')
@@ -222,7 +265,7 @@ class Harness:
                         return self.rounds >= self.args.rounds
                     if self.has_ended(cluster):
                         break
-                elif not self.kill_once(cluster) and self.has_ended(cluster):
+                elif not self.one_round(cluster, checker) and self.has_ended(cluster):
                     break
             last_kill = time.monotonic()
             try:
@@ -243,6 +286,11 @@ class Harness:
                   f'rejects as they should be after {self.rounds - first_round} kills, '
                   f'{time.monotonic() - began:.1f} s', flush=True)
         return self.rounds >= self.args.rounds
+
+    def one_round(self, cluster, checker):
+        if self.args.gone_seconds:
+            return self.gone_once(cluster, checker)
+        return self.kill_once(cluster)
 
     def pause(self, cluster, checker):
         """Load goes on for a random while, under the checker's eyes."""
@@ -284,10 +332,14 @@ def kill_rounds(args, report):
           + ', '.join(f'{name} {count}' for name, count in sorted(harness.victims.items()))
           + f'), {harness.loads} loads, {harness.fences} raised fences; slowest end after the last '
           f'kill {harness.slowest_s:.1f} s')
-    print(f'at the kills: {harness.histogram()}')
+    if args.gone_seconds:
+        print(f'the server was away for {args.gone_seconds:.0f} s each time; first rows at most '
+              f'{harness.slowest_back_s:.1f} s after it was back')
+    else:
+        print(f'at the kills: {harness.histogram()}')
     report.case(caught is None, f'0 lost, 0 duplicate, 0 phantom in {harness.rounds} rounds'
                 if caught is None else f'round {harness.rounds}: {caught}')
-    if caught is None and harness.rounds >= 30:
+    if caught is None and harness.rounds >= 30 and not args.gone_seconds:
         total = sum(harness.hits.values())
         thin = [phase for phase in PHASES if harness.hits[phase] < 0.05 * total]
         report.case(not thin, f'each phase was hit by at least 5 %{" but " if thin else ""}'
@@ -325,14 +377,16 @@ def main():
     parser.add_argument('--seed', type=int, default=int.from_bytes(os.urandom(3), 'big'))
     parser.add_argument('--large', action='store_true', help='one large object, in ranges')
     parser.add_argument('--http', action='store_true', help='the same objects from a web server')
-    parser.add_argument('--dest', choices=('sqlite', 'postgresql'), default='sqlite')
+    parser.add_argument('--dest', choices=('sqlite', 'postgresql', 'mysql'), default='sqlite')
+    parser.add_argument('--gone-seconds', type=float, default=0.0, help='the server is away so long in each round')
     parser.add_argument('--mutants', action='store_true')
     parser.add_argument('--verbose', action='store_true', help='show the logs of what failed')
     args = parser.parse_args()
     args.fence = False
     report = Report()
-    if args.dest == 'postgresql' and find_bin() is None:
-        print('skipped: there is no PostgreSQL server (package postgresql)\n0 passed, 0 failed, 1 skipped')
+    why = db_checker.lacks(args.dest)
+    if why:
+        print(f'skipped: {why}\n0 passed, 0 failed, 1 skipped')
         return 0
     print(f'seed {args.seed}', flush=True)
     if args.mutants:

@@ -84,15 +84,22 @@ def dialect(server):
     return MariaDB if isinstance(server, mysql_server.MysqlServer) else PostgreSQL
 
 
+SERVERS = {
+    'postgresql': (pg_server.find_bin, pg_server.PgServer, 'PostgreSQL server (package postgresql)'),
+    'mysql': (mysql_server.find_bin, mysql_server.MysqlServer, 'MariaDB server (package mariadb-server)'),
+}
+
+
+def lacks(scheme):
+    """Why no such server can be had here; None where it can, or where none is needed."""
+    find, _, name = SERVERS.get(scheme, (lambda: True, None, ''))
+    return None if find() else f'there is no {name}'
+
+
 def start(scheme, settings=()):
     """(a running server, None), or (None, why there is none). settings: for scheme alone."""
-    if scheme == 'postgresql':
-        if pg_server.find_bin() is None:
-            return None, 'there is no PostgreSQL server (package postgresql)'
-        return pg_server.PgServer(settings).start(), None
-    if mysql_server.find_bin() is None:
-        return None, 'there is no MariaDB server (package mariadb-server)'
-    return mysql_server.MysqlServer(settings).start(), None
+    why = lacks(scheme)
+    return (None, why) if why else (SERVERS[scheme][1](settings).start(), None)
 
 
 def read(server, query):
