@@ -99,11 +99,15 @@ def families(f):
         'postgres': ('PostgreSQL as a destination: values, conflicts, errors, faults, kill -9', [
             scenario.format('postgres.py', ''),
             scenario.format('kill.py', f'--dest postgresql --rounds {f["kill_rounds_postgres"]}')]),
+        'mysql': ('MariaDB as a destination: kill -9', [
+            scenario.format('kill.py', f'--dest mysql --rounds {f["kill_rounds_mariadb"]}')]),
         'server_gone': ('the database server is away while leaves load and are killed', [
-            scenario.format('kill.py', f'--dest postgresql --rounds {f["server_gone_rounds"]} '
-                            f'--gone-seconds {f["server_gone_seconds"]}')]),
+            scenario.format('kill.py', f'--dest {dest} --rounds {f["server_gone_rounds"]} '
+                            f'--gone-seconds {f["server_gone_seconds"]}')
+            for dest in ('postgresql', 'mysql')]),
         'link_cuts': ('the line to a database server is cut at chosen bytes of a transaction', [
-            scenario.format('link_cuts.py', f'--dest postgresql --samples {f["link_cut_samples"]}')]),
+            scenario.format('link_cuts.py', f'--dest {dest} --samples {f["link_cut_samples"]}')
+            for dest in ('postgresql', 'mysql')]),
         'kill_asan': ('the same under asan', [
             f'python3 tests/scenario/kill.py --build build/asan --rounds {f["asan_kill_rounds"]}']),
         'mutants': ('broken builds are caught', [

@@ -28,6 +28,16 @@ ROWS = 60  # of an object
 LOADED = re.compile(r'batch\.already_loaded')
 
 
+# Of how many messages the answer to COMMIT is.
+ANSWER = {'postgresql': 2, 'mysql': 1}
+
+
+def bytes_of(scheme, data, messages):
+    """So many messages' bytes; what follows COMMIT on the line is no part of it."""
+    found = boundaries(scheme, data)
+    return found[messages] if len(found) > messages else len(data)
+
+
 def write_objects(folder, count):
     """Objects of the same size, each cut into several batches."""
     os.makedirs(folder)
@@ -111,10 +121,10 @@ class Scene:
         self.report.case(True, f'a load through the proxy: a transaction is {len(up)} bytes up ({commit_up} before '
                          f'COMMIT) and {len(down)} down, {seconds:.1f} s')
         hows = ('fin', 'rst')
-        size = len(up) - commit_up
+        size = bytes_of(self.args.dest, up[commit_up:], 1)
         self.check('COMMIT never arrived',
                    [Cut('up', 'commit', at, hows[at % 2]) for at in range(size)], 0)
-        size = len(down) - commit_down
+        size = bytes_of(self.args.dest, down[commit_down:], ANSWER[self.args.dest])
         self.check('COMMIT arrived, its answer lost',
                    [Cut('down', 'commit', at, hows[at % 2]) for at in range(size)], size)
         cuts = self.sampled(commit_up, commit_down, up, down)
