@@ -104,7 +104,7 @@ dest_ledger_state(const struct dest_ledger *ledger, const char *name, struct des
         status = ledger->ops->exists(ledger->driver, ledger->table, &state.table_exists, err);
     }
     if (status == PS_OK) {
-        status = own_exists(ledger, "_penstock_ledger", &made, err);
+        status = own_exists(ledger, "_penstock_fence", &made, err);
     }
     if (status == PS_OK && made) {
         status = read_ledger(ledger, name, &state, err);

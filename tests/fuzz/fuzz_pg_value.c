@@ -7,25 +7,9 @@
 
 #include "agent/dest/dst_postgres.h"
 #include "common/assert.h"
+#include "tests/support/fuzz_cell.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static struct cell
-make_cell(uint8_t kind, const uint8_t *value, size_t len)
-{
-    struct cell cell = {.tag = CELL_TEXT, .len = (uint32_t)len, .ptr = value};
-    uint64_t bits = 0;
-    memcpy(&bits, value, len < sizeof bits ? len : sizeof bits);
-    if (kind % 4 == 1) {
-        cell = (struct cell){.tag = CELL_INT, .integer = (int64_t)bits};
-    } else if (kind % 4 == 2) {
-        cell = (struct cell){.tag = CELL_REAL};
-        memcpy(&cell.real, &bits, sizeof bits);
-    } else if (kind % 4 == 3) {
-        cell.tag = len == 0 ? CELL_NULL : CELL_BLOB;
-    }
-    return cell;
-}
 
 static void
 check_numeric(const uint8_t *field, size_t len)
@@ -88,7 +72,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct dst_postgres_column element = column;
     element.type = (enum dst_postgres_type)((data[1] >> 2) % PG_ARRAY);
     column.element = &element;
-    struct cell cell = make_cell(data[1], data + 2, size - 2);
+    struct cell cell = fuzz_cell(data[1], data + 2, size - 2);
     struct ps_buf out = PS_BUF_INIT;
     ps_buf_xappend(&out, "before", 6);
     if (dst_postgres_value_put(&column, &cell, &out) == NULL) {
