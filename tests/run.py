@@ -99,7 +99,8 @@ def families(f):
         'postgres': ('PostgreSQL as a destination: values, conflicts, errors, faults, kill -9', [
             scenario.format('postgres.py', ''),
             scenario.format('kill.py', f'--dest postgresql --rounds {f["kill_rounds_postgres"]}')]),
-        'mysql': ('MariaDB as a destination: kill -9', [
+        'mysql': ('MariaDB as a destination: values, conflicts, errors, faults, kill -9', [
+            scenario.format('mysql.py', ''),
             scenario.format('kill.py', f'--dest mysql --rounds {f["kill_rounds_mariadb"]}')]),
         'server_gone': ('the database server is away while leaves load and are killed', [
             scenario.format('kill.py', f'--dest {dest} --rounds {f["server_gone_rounds"]} '
