@@ -75,7 +75,9 @@ def families(f):
             build('release'),
             scenario.format('failpoints.py', f'--release build/release '
                             f'--hits {f["failpoint_hits"]} --twice {f["failpoint_twice"]} '
-                            f'--pairs {f["failpoint_pairs"]}')]),
+                            f'--pairs {f["failpoint_pairs"]}'),
+            *(scenario.format('failpoints.py', f'--dest {dest} --hits {f["failpoint_hits"]}')
+              for dest in ('postgresql', 'mysql'))]),
         'disk_full': ('a full disk below state, staging and destination', [
             scenario.format('disk_full.py', f'--rounds {f["disk_full_rounds"]}')]),
         'syscalls': ('system calls that fail below stage, catalog, destination and source', [

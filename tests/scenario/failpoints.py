@@ -5,11 +5,12 @@ error and as a delay, in a load that must end whole and exact all the same. A fa
 reaches is a failure: its recovery would be words only. The release build must hold none of them.
 
 usage: failpoints.py [--build build/dev] [--release build/release] [--seed N] [--hits 1]
-                     [--twice 0] [--pairs 0] [NAME ...]
+                     [--twice 0] [--pairs 0] [--dest postgresql|mysql] [NAME ...]
 
 --hits N    also at the 2nd … N-th hit of a process
 --twice N   N of the names (from the seed) crash two processes one after the other
---pairs N   N pairs of different places, each as a crash or an error, in the same load"""
+--pairs N   N pairs of different places, each as a crash or an error, in the same load
+--dest D    a server as the destination; unless named, the places of its driver's load alone"""
 import argparse
 import http.client
 import os
@@ -23,6 +24,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
 import data  # noqa: E402
+import db_checker  # noqa: E402
 from checker import Checker, Expected  # noqa: E402
 from cluster import ROOT, ApiError, Cluster, Report, wait_for  # noqa: E402
 
@@ -84,19 +86,23 @@ def entry(name, action, hit, marker):
     return f'{name}@{hit}={action}:{marker}'
 
 
-def one(report, build, source, expected, wanted):
-    """One load with the entries wanted: (name, action, hit)."""
+def one(report, build, source, expected, wanted, server=None):
+    """One load with the entries wanted: (name, action, hit). server: where into, else a SQLite file."""
     with Cluster(build) as cluster:
         markers = [cluster.path(f'hit-{i}') for i in range(len(wanted))]
         points = ';'.join(entry(*point, marker) for point, marker in zip(wanted, markers))
         database = cluster.path('out.db')
-        checker = Checker(expected, database)
+        if server:
+            db_checker.wipe(server)
+        checker = db_checker.ServerChecker(expected, server) if server else Checker(expected, database)
         start_coordinator(cluster, points)
         cluster.start_agent(leaves=3, failpoints=points, wait=False, extra=SMALL)
         # Larger than that memory where something is to be staged on disk, small ones for all else.
         spec = data.spec('points', source, database,
                          '512KiB' if any(name.startswith('stage.') for name, _, _ in wanted)
                          else '64KiB')
+        if server:
+            spec['destination']['url'] = server.url()
         began = time.monotonic()
         problems = []
         try:
@@ -147,7 +153,7 @@ def check_release(report, build):
 
 def plans(args, rng):
     """Every load's entries."""
-    chosen = args.name or names()
+    chosen = args.name or [name for name in names() if args.dest == 'sqlite' or name.startswith('dest.')]
     for name in chosen:
         for action in ('crash', 'error', 'delay'):
             for hit in range(1, args.hits + 1):
@@ -167,24 +173,34 @@ def main():
     parser.add_argument('--hits', type=int, default=1)
     parser.add_argument('--twice', type=int, default=0)
     parser.add_argument('--pairs', type=int, default=0)
+    parser.add_argument('--dest', choices=('sqlite', 'postgresql', 'mysql'), default='sqlite')
     parser.add_argument('name', nargs='*')
     args = parser.parse_args()
+    why = db_checker.lacks(args.dest)
+    if why:
+        print(f'skipped: {why}\n0 passed, 0 failed, 1 skipped')
+        return 0
     print(f'seed {args.seed}', flush=True)
     report = Report()
+    server = None if args.dest == 'sqlite' else db_checker.start(args.dest)[0]
     folder = tempfile.mkdtemp(prefix='pk-points-', dir='/tmp')
     try:
         source = os.path.join(folder, 'source')
-        data.make(source, args.seed, 0.3)
+        # All places want a batch that is staged on disk; those of a server's load do not.
+        data.make(source, args.seed, 0.05 if server else 0.3)
         maker = data.Maker(os.path.join(source, 'more'), args.seed + 1)
         maker.next_id = 10**7
-        maker.write('huge.csv', maker.rows(60000))
+        maker.write('huge.csv', maker.rows(3000 if server else 60000))
         expected = Expected(source, data.COLUMNS)
-        check_names(report)
+        if not server:
+            check_names(report)
         if args.release:
             check_release(report, args.release)
         for wanted in plans(args, random.Random(args.seed)):
-            one(report, args.build, source, expected, wanted)
+            one(report, args.build, source, expected, wanted, server)
     finally:
+        if server:
+            server.close()
         shutil.rmtree(folder, ignore_errors=True)
     return report.end()
 
