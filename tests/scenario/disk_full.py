@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A disk that is full, on a small tmpfs of its own: below the coordinator's state, below an agent's
-staging, below the destination, and below the destination before there is a table. Each time it is
-said why nothing goes on (in the API and by `penstock explain`), nothing fails and nothing counts as
+staging, below the destination, below the destination before there is a table, and below the tables of
+a PostgreSQL and a MariaDB server. Each time it is said why nothing goes on (in the API and by `penstock explain`), nothing fails and nothing counts as
 an attempt; once there is room, the load ends by itself, with every row once.
 
 usage: disk_full.py [--build build/dev] [--seed N] [--rounds 1] [SCENE ...]
@@ -19,6 +19,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 import data  # noqa: E402
+import db_checker  # noqa: E402
 from checker import Checker, Expected  # noqa: E402
 from cluster import ApiError, Cluster, Report, wait_for  # noqa: E402
 
@@ -100,25 +101,28 @@ class Scene:
     def run(self, name, where, size, words, when='loading', **spec_options):
         with Cluster(self.args.build) as cluster:
             disk = Disk(cluster.path(where), size)
-            try:
-                self.load(cluster, disk, name, words, when, spec_options)
-            except TimeoutError as error:
-                cluster.show_logs(30)
-                self.report.case(False, f'{name}: {error}')
-            finally:
-                disk.end()
+            os.makedirs(cluster.path('dest'), exist_ok=True)
+            database = cluster.path('dest', 'out.db')
+            spec = data.spec('full', self.source, database, **spec_options)
+            self.watch(cluster, disk, name, words, when, spec, Checker(self.expected, database))
 
-    def load(self, cluster, disk, name, words, when, spec_options):
-        os.makedirs(cluster.path('dest'), exist_ok=True)
-        database = cluster.path('dest', 'out.db')
-        checker = Checker(self.expected, database)
+    def watch(self, cluster, disk, name, words, when, spec, checker):
+        try:
+            self.load(cluster, disk, name, words, when, spec, checker)
+        except TimeoutError as error:
+            cluster.show_logs(30)
+            self.report.case(False, f'{name}: {error}')
+        finally:
+            disk.end()
+
+    def load(self, cluster, disk, name, words, when, spec, checker):
         cluster.start_coordinator()
         cluster.start_agent(leaves=3, failpoints=SLOW, extra=('--budget', '2MiB'))
         if when == 'before':
             wait_for('the staging folders', 20, lambda: all(os.path.exists(
                 cluster.path('agent-a', f'leaf-{i}', 'stage', 'lock')) for i in range(3)))
             disk.fill()
-        cluster.apply(data.spec('full', self.source, database, **spec_options))
+        cluster.apply(spec)
         cluster.start('full')
         if when == 'loading':
             wait_for('rows to come', 30, lambda: (checker.poll(), checker.count())[1])
@@ -163,6 +167,53 @@ class Scene:
     def prepare(self):
         self.run('prepare', 'dest', '40m', ["room on the destination's disk"], 'before', batch_bytes='64KiB')
 
+    def at_server(self, scheme):
+        """The disk below the server's tables; what it needs to stay up is elsewhere."""
+        server, why = db_checker.start(scheme)
+        if server is None:
+            self.report.skip(why)
+            return
+        try:
+            disk = small_disk(server)
+            with Cluster(self.args.build) as cluster:
+                spec = data.spec('full', self.source, '', batch_bytes='64KiB')
+                spec['destination']['url'] = server.url()
+                self.watch(cluster, disk, scheme, ["room on the destination's disk"], 'loading', spec,
+                           db_checker.ServerChecker(self.expected, server))
+        finally:
+            server.close()
+
+    def postgresql(self):
+        self.at_server('postgresql')
+
+    def mysql(self):
+        self.at_server('mysql')
+
+
+def small_disk(server):
+    """A tmpfs that the tables of database air are on."""
+    if db_checker.dialect(server) is db_checker.PostgreSQL:
+        disk = Disk(os.path.join(server.folder, 'small'), '40m')
+        keep = {}
+    else:
+        folder = os.path.join(server.data, 'air')
+        keep = {name: open(os.path.join(folder, name), 'rb').read() for name in os.listdir(folder)}
+        disk = Disk(folder, '40m')
+    for name, text in keep.items():
+        with open(os.path.join(disk.path, name), 'wb') as out:
+            out.write(text)
+    if server.user:
+        for path in (disk.path, *(os.path.join(disk.path, name) for name in keep)):
+            os.chown(path, server.user.pw_uid, server.user.pw_gid)
+    if db_checker.dialect(server) is db_checker.PostgreSQL:
+        for text in (f"CREATE TABLESPACE small LOCATION '{disk.path}'", 'GRANT CREATE ON TABLESPACE small TO loader',
+                     'ALTER DATABASE air SET default_tablespace = small'):
+            server.sql(text, user='admin')
+    return disk
+
+
+SCENES = ('state', 'staging', 'destination', 'prepare', 'postgresql', 'mysql')
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -170,7 +221,7 @@ def main():
     parser.add_argument('--rounds', type=int, default=1)
     parser.add_argument('--seed', type=int, default=random.randrange(1 << 24))
     parser.add_argument('scene', nargs='*',
-                        choices=[[], 'state', 'staging', 'destination', 'prepare'])
+                        choices=[[], *SCENES])
     args = parser.parse_args()
     if not enter_namespace():
         print('skipped: mounting a tmpfs is not permitted here\n0 passed, 0 failed, 1 skipped')
@@ -181,7 +232,7 @@ def main():
     try:
         scene = Scene(args, folder, report)
         for _ in range(args.rounds):
-            for name in args.scene or ('state', 'staging', 'destination', 'prepare'):
+            for name in args.scene or SCENES:
                 getattr(scene, name)()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -297,7 +297,11 @@ class Report:
     """Counts what passed and prints one line each; the last line is the ladder's."""
 
     def __init__(self):
-        self.passed = self.failed = 0
+        self.passed = self.failed = self.skipped = 0
+
+    def skip(self, why):
+        self.skipped += 1
+        print(f'skipped: {why}', flush=True)
 
     def case(self, good, text):
         self.passed += bool(good)
@@ -306,5 +310,6 @@ class Report:
         return good
 
     def end(self):
-        print(f'{self.passed} passed, {self.failed} failed', flush=True)
+        print(f'{self.passed} passed, {self.failed} failed'
+              + (f', {self.skipped} skipped' if self.skipped else ''), flush=True)
         return 1 if self.failed or not self.passed else 0
