@@ -81,6 +81,12 @@ RUNS = [
     ('eo_home', 'NO_RECONCILE', False),
     ('eo_home', 'READ_ONE', False),
     ('eo_home', 'DESTROYED_LIVES', False),
+    ('eo_replay', '', True),
+    ('eo_replay', 'MARK_APART', False),
+    ('eo_replay', 'NO_COUNT', False),
+    ('eo_replay', 'NEW_ID', False),
+    ('eo_replay', 'OLD_GENERATION', False),
+    ('eo_replay', 'SAME_ID', False),
 ]
 
 
