@@ -30,7 +30,7 @@ dest_find(const char *url, struct ps_error *err)
         const struct dest_ops *ops = drivers[i];
         PS_ASSERT(ops->open != NULL && ops->close != NULL && ops->prepare != NULL &&
                   ops->state != NULL && ops->load != NULL && ops->tombstone != NULL &&
-                  ops->ledger != NULL && ops->rejects != NULL);
+                  ops->ledger != NULL && ops->rejects != NULL && ops->ranges != NULL);
         if (strcmp(ops->scheme, wanted) == 0) {
             return ops;
         }

@@ -51,6 +51,13 @@ struct dest_counts {
     uint64_t raw_bytes, unwrapped_bytes;
 };
 
+/* A reject that a replay takes up. */
+struct dest_replay {
+    uint64_t n;          /* its number in the rejects table */
+    const char *edited;  /* what kept holds: "raw", "fields", "cut"; NULL: leave what stands */
+    struct ps_span kept; /* kept as its raw bytes where it is refused again; at most 64 KiB */
+};
+
 struct dest_batch {
     struct batch_id id;
     struct pipeline_uuid pipeline;
@@ -65,6 +72,10 @@ struct dest_batch {
     size_t range_count;
     struct dest_counts counts; /* decoded, rejected, filtered and bytes are set by the caller */
     struct stage_batch *rows;  /* sealed */
+    /* A replay where it is not NULL: no ranges; a row's range_index is the place of its reject
+     * here. */
+    const struct dest_replay *replays;
+    size_t replay_count;
 };
 
 enum dest_outcome {
@@ -74,6 +85,7 @@ enum dest_outcome {
     DEST_FENCE_MISMATCH, /* nothing done: settle by tombstone */
     DEST_RANGE_CONFLICT, /* nothing done: another batch id owns a range; err names it */
     DEST_OVER_TOLERANCE, /* a tombstone with its rejects was committed instead */
+    DEST_NOT_OPEN,       /* nothing done: some of a replay's rejects are not open; err names them */
 };
 
 struct dest_result {
@@ -91,11 +103,33 @@ struct dest_state {
     struct pipeline_uuid uuid;
     uint64_t generation;
     uint64_t cluster_epoch, commit_seq; /* highest in the ledger */
-    struct dest_counts totals;
-    uint64_t batches;
+    struct dest_counts totals;          /* replays' own among them */
+    uint64_t batches;                   /* without replays */
+    uint64_t replayed;                  /* records that replays have taken up */
+};
+
+/* Where a reject stands. Void: its batch was cancelled, or is of an older generation: its data has
+ * had, or will have, a second life, so the record must not be loaded from here. */
+enum dest_reject_state { REJECT_ANY, REJECT_OPEN, REJECT_REPLAYED, REJECT_VOID };
+
+struct dest_numbers {
+    uint64_t first, last;
+};
+
+struct dest_reject_filter {
+    enum dest_reject_state state;
+    struct ps_span code, object; /* empty: any */
+    const struct batch_id *batch;
+    const struct dest_numbers *numbers;
+    size_t number_count; /* 0: any */
 };
 
 struct dest_reject_row {
+    uint64_t n; /* unique in its table, rising */
+    enum dest_reject_state state;
+    struct batch_id replayed_by;
+    int64_t replayed_ms;
+    struct ps_span edited; /* of struct dest_replay */
     struct batch_id batch;
     struct ps_span object;
     uint64_t offset, length, line;
@@ -116,8 +150,9 @@ struct dest_page {
     struct pipeline_uuid uuid;
     struct ps_span cursor; /* where the page before ended; empty = the start */
     size_t limit;
-    struct ps_buf *next; /* the cursor of the page after this one is appended */
-    bool last;           /* set: nothing follows */
+    struct ps_buf *next;                     /* the cursor of the page after this one is appended */
+    bool last;                               /* set: nothing follows */
+    const struct dest_reject_filter *filter; /* rejects; NULL: all */
 };
 typedef enum ps_status (*dest_range_fn)(void *ctx, const struct dest_range *range,
                                         struct batch_id batch, struct ps_error *err);
@@ -143,7 +178,10 @@ struct dest_ops {
     enum ps_status (*state)(struct dest *dest, const char *pipeline_name,
                             struct dest_state *out_state, struct ps_error *err);
 
-    /* The whole of §3.2 for one sealed batch, with its own writer turn. PS_OK: *out says which
+    /* A replay also takes up its rejects: in the same transaction all of them were open and are
+     * marked as replayed by this batch, but for those that are refused again: these stay open, with
+     * the new reason. Its ledger row says decoded = all of them.
+     * The whole of §3.2 for one sealed batch, with its own writer turn. PS_OK: *out says which
      * outcome. PS_AGAIN: run the same again (BUSY is waiting inside, never an error). */
     enum ps_status (*load)(struct dest *dest, const struct spec_column *columns, size_t count,
                            const struct dest_batch *batch, struct dest_result *out,
@@ -158,6 +196,9 @@ struct dest_ops {
                              void *ctx, struct ps_error *err);
     enum ps_status (*rejects)(struct dest *dest, struct dest_page *page, dest_reject_fn each,
                               void *ctx, struct ps_error *err);
+    /* The ledger's ranges of one loaded batch. */
+    enum ps_status (*ranges)(struct dest *dest, struct batch_id batch, dest_range_fn each,
+                             void *ctx, struct ps_error *err);
 };
 
 /* The places of a load where a test can make any driver fail (docs/RECOVERY.md): PS_OK, or
@@ -170,6 +211,12 @@ enum dest_point {
     DEST_AFTER_COMMIT,
 };
 PS_MUSTCHECK enum ps_status dest_reach(enum dest_point point, struct ps_error *err);
+
+/* "open" …; "any" for REJECT_ANY. */
+const char *dest_reject_state_name(enum dest_reject_state state);
+bool dest_reject_state_parse(const char *text, enum dest_reject_state *out);
+/* The ledger row's reason by which a replay is known. */
+#define DEST_REPLAY_REASON "replay"
 
 const struct dest_ops *dest_find(const char *url, struct ps_error *err);
 const struct dest_ops *const *dest_all(void);

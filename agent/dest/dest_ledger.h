@@ -8,6 +8,7 @@
 #define AGENT_DEST_DEST_LEDGER_H
 
 #include "agent/dest/dest.h"
+#include "agent/dest/dest_late.h"
 
 /* A parameter of a statement, or a value of a row. */
 enum dest_value_kind { VALUE_NULL, VALUE_INT, VALUE_TEXT, VALUE_BYTES };
@@ -47,6 +48,10 @@ struct dest_ledger_ops {
     void (*disconnect)(void *driver);
     enum ps_status (*exists)(void *driver, const char *quoted_table, bool *out,
                              struct ps_error *err);
+    /* Has the rejects table what replays write: replayed_by (as batch_id), replayed_ms (64 bits)
+     * and edited (a text), NULL in each new row? add: outside of a transaction, adds what a table
+     * of an older version has not. */
+    enum ps_status (*replayable)(void *driver, bool add, bool *out, struct ps_error *err);
     enum ps_status (*run)(void *driver, struct dest_call *call, struct ps_error *err);
     /* A transaction that a successor of the same name can find. Until hold, locks are waited for
      * for seconds: PS_AGAIN, code "lock_timeout". */
@@ -97,6 +102,7 @@ struct dest_rows {
     /* The batch's own rejects and those that insert found. */
     enum ps_status (*reject)(void *ctx, struct ps_error *err);
     const struct dest_counts *counts; /* what insert counted */
+    const struct dest_late *late;     /* what insert refused; for replays */
 };
 
 PS_MUSTCHECK enum ps_status dest_ledger_load(const struct dest_ledger *ledger,
@@ -124,6 +130,21 @@ PS_MUSTCHECK enum ps_status dest_ledger_rejects(const struct dest_ledger *ledger
                                                 struct dest_page *page, dest_reject_fn each,
                                                 void *ctx, struct ps_error *err);
 
+PS_MUSTCHECK enum ps_status dest_ledger_batch_ranges(const struct dest_ledger *ledger,
+                                                     struct batch_id batch, dest_range_fn each,
+                                                     void *ctx, struct ps_error *err);
+
+/* ---- dest_ledger_replay.c */
+/* Marks all of the batch's rejects. *out_open false: some were not open, err names them, and the
+ * transaction must be rolled back. */
+PS_MUSTCHECK enum ps_status dest_ledger_take_up(const struct dest_ledger *ledger,
+                                                const struct dest_batch *batch, bool *out_open,
+                                                struct ps_error *err);
+/* Those that were refused again are open again, with the new reason. */
+PS_MUSTCHECK enum ps_status dest_ledger_put_back(const struct dest_ledger *ledger,
+                                                 const struct dest_rows *rows,
+                                                 struct ps_error *err);
+
 /* ---- dest_ledger_row.c, for the files of the core */
 
 struct dest_values {
@@ -131,7 +152,8 @@ struct dest_values {
     size_t count, cap;
 };
 void dest_values_int(struct dest_values *values, uint64_t value);
-void dest_values_text(struct dest_values *values, const char *text); /* NULL = NULL */
+void dest_values_text(struct dest_values *values, const char *text);    /* NULL = NULL */
+void dest_values_span(struct dest_values *values, struct ps_span text); /* a text */
 void dest_values_bytes(struct dest_values *values, struct ps_span bytes, bool null_when_empty);
 void dest_values_id(struct dest_values *values, const struct ps_id *id);
 void dest_values_fini(struct dest_values *values);
@@ -155,6 +177,10 @@ PS_MUSTCHECK enum ps_status dest_ledger_enter(const struct dest_ledger *ledger,
                                               const struct dest_batch *batch, const char *tombstone,
                                               bool *out_done, struct dest_result *out,
                                               struct ps_error *err);
+/* The ranges of a batch, added to *out. */
+PS_MUSTCHECK enum ps_status dest_ledger_read_ranges(const struct dest_ledger *ledger,
+                                                    struct batch_id id, struct dest_result *out,
+                                                    struct ps_error *err);
 /* Range rows. *out_conflict: one is owned by another batch; err names both. */
 PS_MUSTCHECK enum ps_status dest_ledger_enter_ranges(const struct dest_ledger *ledger,
                                                      const struct dest_batch *batch,

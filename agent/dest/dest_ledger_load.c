@@ -55,7 +55,9 @@ finish(struct load *load, enum dest_outcome outcome, const struct dest_counts *c
        bool *out_constraint, struct ps_error *err)
 {
     const struct dest_ledger *ledger = load->ledger;
-    enum ps_status status = load->rows->reject(load->rows->ctx, err);
+    enum ps_status status = load->batch->replays != NULL
+                                ? dest_ledger_put_back(ledger, load->rows, err)
+                                : load->rows->reject(load->rows->ctx, err);
     if (status == PS_OK) {
         status = dest_ledger_enter_counts(ledger, load->batch->id, counts, err);
     }
@@ -121,6 +123,14 @@ enter_all(struct load *load, bool *out_settled, struct ps_error *err)
         load->result.outcome = DEST_RANGE_CONFLICT;
         *out_settled = true;
     }
+    bool open = true;
+    if (status == PS_OK && !*out_settled && load->batch->replays != NULL) {
+        status = dest_ledger_take_up(load->ledger, load->batch, &open, err);
+    }
+    if (status == PS_OK && !open) {
+        load->result.outcome = DEST_NOT_OPEN;
+        *out_settled = true;
+    }
     return status;
 }
 
@@ -151,7 +161,9 @@ attempt(struct load *load, bool *out_again, struct ps_error *err)
         return status;
     }
     const struct dest_counts *counts = load->rows->counts;
-    if (spec_over_tolerance(ledger->tolerance, counts->rejected + counts->rejected_at_load,
+    /* A replay's rejects have been counted before. */
+    if (load->batch->replays == NULL &&
+        spec_over_tolerance(ledger->tolerance, counts->rejected + counts->rejected_at_load,
                             counts->decoded)) {
         return bury_over_tolerance(load, err);
     }
@@ -169,7 +181,14 @@ static enum ps_status
 get_ready(struct load *load, struct ps_error *err)
 {
     const struct dest_ledger *ledger = load->ledger;
+    bool ready = true;
     enum ps_status status = ledger->ops->connect(ledger->driver, err);
+    if (status == PS_OK && load->batch->replays != NULL) {
+        status = ledger->ops->replayable(ledger->driver, true, &ready, err);
+    }
+    if (status == PS_OK && !ready) {
+        return ps_fail(err, PS_BUG, "%s: %s cannot be marked", ledger->shown, ledger->rejects);
+    }
     return status == PS_OK ? ledger->ops->plan(ledger->driver, load->rows->columns,
                                                load->rows->column_count, err)
                            : status;

@@ -3,6 +3,7 @@
 #include <endian.h>
 
 #include "agent/dest/dest_ledger.h"
+#include "agent/dest/dest_replay.h"
 #include "common/alloc.h"
 
 enum { LEDGER_CURSOR_BYTES = PS_ID_BYTES + 8, REJECTS_CURSOR_BYTES = 8 };
@@ -26,9 +27,9 @@ take_totals(void *ctx, const struct dest_value *row, struct ps_error *err)
     struct dest_state *state = ctx;
     struct dest_counts *totals = &state->totals;
     uint64_t *const fields[] = {
-        &state->batches,    &totals->decoded,        &totals->rejected, &totals->filtered,
-        &totals->inserted,  &totals->updated,        &totals->skipped,  &totals->rejected_at_load,
-        &totals->raw_bytes, &totals->unwrapped_bytes};
+        &state->batches,    &totals->decoded,         &totals->rejected, &totals->filtered,
+        &totals->inserted,  &totals->updated,         &totals->skipped,  &totals->rejected_at_load,
+        &totals->raw_bytes, &totals->unwrapped_bytes, &state->replayed};
     (void)err;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         *fields[i] = (uint64_t)row[i].integer;
@@ -66,10 +67,12 @@ read_ledger(const struct dest_ledger *ledger, const char *name, struct dest_stat
     dest_values_int(&values, state->generation);
     status = dest_ledger_run(
         ledger,
-        "SELECT count(*), CAST(sum(decoded) AS $I), CAST(sum(rejected) AS $I),"
+        "SELECT count(*) - count(reason), CAST(sum(decoded) AS $I), CAST(sum(rejected) AS $I),"
         " CAST(sum(filtered) AS $I), CAST(sum(inserted) AS $I), CAST(sum(updated) AS $I),"
         " CAST(sum(skipped) AS $I), CAST(sum(rejected_at_load) AS $I), CAST(sum(raw_bytes) AS $I),"
-        " CAST(sum(unwrapped_bytes) AS $I) FROM $S_penstock_ledger"
+        " CAST(sum(unwrapped_bytes) AS $I),"
+        " CAST(sum(CASE WHEN reason IS NULL THEN 0 ELSE decoded END) AS $I)"
+        " FROM $S_penstock_ledger"
         " WHERE pipeline_uuid = ? AND generation = ? AND state = 'L'",
         &values, &totals, err);
     if (status != PS_OK) {
@@ -232,7 +235,11 @@ static enum ps_status
 take_page_reject(void *ctx, const struct dest_value *row, struct ps_error *err)
 {
     struct page *page = ctx;
-    struct dest_reject_row reject = {.object = row[2].bytes,
+    struct dest_reject_row reject = {.n = (uint64_t)row[0].integer,
+                                     .state = (enum dest_reject_state)row[11].integer,
+                                     .replayed_ms = row[13].integer,
+                                     .edited = row[14].bytes,
+                                     .object = row[2].bytes,
                                      .offset = (uint64_t)row[3].integer,
                                      .length = (uint64_t)row[4].integer,
                                      .line = (uint64_t)row[5].integer,
@@ -242,7 +249,8 @@ take_page_reject(void *ctx, const struct dest_value *row, struct ps_error *err)
                                      .raw = row[9].bytes,
                                      .at_ms = row[10].integer};
     page->rows++;
-    if (!dest_value_id(&row[1], &reject.batch.id)) {
+    if (!dest_value_id(&row[1], &reject.batch.id) ||
+        (reject.state == REJECT_REPLAYED && !dest_value_id(&row[12], &reject.replayed_by.id))) {
         return ps_fail(err, PS_REFUSED, "%s: a damaged reject", page->ledger->shown);
     }
     enum ps_status status = page->each_reject(page->ctx, &reject, err);
@@ -254,6 +262,49 @@ take_page_reject(void *ctx, const struct dest_value *row, struct ps_error *err)
     return status;
 }
 
+/* be64: as the cursor has it. */
+static void
+write_rejects(const struct dest_page *page, bool replayable, uint64_t after, struct ps_buf *sql,
+              struct dest_values *values)
+{
+    const struct dest_reject_filter *filter = page->filter;
+    /* Where a reject stands, as enum dest_reject_state. */
+    static const char is_void[] =
+        "(l.state = 'T' OR l.generation < (SELECT max(f.generation) FROM $S_penstock_fence f"
+        " WHERE f.pipeline_uuid = l.pipeline_uuid))";
+    ps_buf_xprintf(sql, "SELECT r.$N, r.batch_id, r.object, r.$Qoffset$Q, r.length, r.line,"
+                        " r.$Qcolumn$Q, r.code, r.reason, r.raw, r.at_ms, CAST(CASE ");
+    ps_buf_xprintf(sql, "%s WHEN %s THEN 3 ELSE 1 END AS $I), %s FROM $R r",
+                   replayable ? "WHEN r.replayed_by IS NOT NULL THEN 2" : "", is_void,
+                   replayable ? "r.replayed_by, r.replayed_ms, r.edited" : "NULL, NULL, NULL");
+    ps_buf_xprintf(sql, " JOIN $S_penstock_ledger l ON l.batch_id = r.batch_id"
+                        " WHERE r.$N > ? AND l.pipeline_uuid = ?");
+    dest_values_int(values, be64toh(after));
+    dest_values_id(values, &page->uuid.id);
+    const char *replayed = replayable ? "r.replayed_by IS NOT NULL" : "1 = 0";
+    if (filter != NULL && filter->state == REJECT_REPLAYED) {
+        ps_buf_xprintf(sql, " AND %s", replayed);
+    } else if (filter != NULL && filter->state != REJECT_ANY) {
+        ps_buf_xprintf(sql, " AND NOT (%s) AND %s %s", replayed,
+                       filter->state == REJECT_OPEN ? "NOT" : "", is_void);
+    }
+    dest_numbers_sql(filter, "r.$N", sql);
+    if (filter != NULL && filter->code.len > 0) {
+        ps_buf_xprintf(sql, " AND r.code = ?");
+        dest_values_span(values, filter->code);
+    }
+    if (filter != NULL && filter->object.len > 0) {
+        ps_buf_xprintf(sql, " AND r.object = ?");
+        dest_values_span(values, filter->object);
+    }
+    if (filter != NULL && filter->batch != NULL) {
+        ps_buf_xprintf(sql, " AND r.batch_id = ?");
+        dest_values_id(values, &filter->batch->id);
+    }
+    ps_buf_xprintf(sql, " ORDER BY r.$N LIMIT ?");
+    dest_values_int(values, page->limit);
+}
+
 enum ps_status
 dest_ledger_rejects(const struct dest_ledger *ledger, struct dest_page *page, dest_reject_fn each,
                     void *ctx, struct ps_error *err)
@@ -262,9 +313,13 @@ dest_ledger_rejects(const struct dest_ledger *ledger, struct dest_page *page, de
         return bad_cursor(err);
     }
     bool there = false;
+    bool replayable = false;
     enum ps_status status = ledger->ops->connect(ledger->driver, err);
     if (status == PS_OK) {
         status = ledger->ops->exists(ledger->driver, ledger->rejects, &there, err);
+    }
+    if (status == PS_OK && there) {
+        status = ledger->ops->replayable(ledger->driver, false, &replayable, err);
     }
     if (status != PS_OK) {
         return status;
@@ -274,18 +329,32 @@ dest_ledger_rejects(const struct dest_ledger *ledger, struct dest_page *page, de
         memcpy(&after, page->cursor.ptr, sizeof after);
     }
     struct dest_values values = {0};
-    dest_values_int(&values, be64toh(after));
-    dest_values_id(&values, &page->uuid.id);
-    dest_values_int(&values, page->limit);
+    struct ps_buf sql = PS_BUF_INIT;
+    write_rejects(page, replayable, after, &sql, &values);
     struct page state = {.ledger = ledger,
-                         .sql = "SELECT r.$N, r.batch_id, r.object, r.$Qoffset$Q, r.length, r.line,"
-                                " r.$Qcolumn$Q, r.code, r.reason, r.raw, r.at_ms FROM $R r"
-                                " JOIN $S_penstock_ledger l ON l.batch_id = r.batch_id"
-                                " WHERE r.$N > ? AND l.pipeline_uuid = ? ORDER BY r.$N LIMIT ?",
+                         .sql = ps_buf_str(&sql),
                          .take = take_page_reject,
                          .there = there,
                          .cursor_bytes = REJECTS_CURSOR_BYTES,
                          .each_reject = each,
                          .ctx = ctx};
-    return read_page(&state, &values, page, err);
+    status = read_page(&state, &values, page, err);
+    ps_buf_fini(&sql);
+    return status;
+}
+
+enum ps_status
+dest_ledger_batch_ranges(const struct dest_ledger *ledger, struct batch_id batch,
+                         dest_range_fn each, void *ctx, struct ps_error *err)
+{
+    struct dest_result result = {0};
+    enum ps_status status = ledger->ops->connect(ledger->driver, err);
+    if (status == PS_OK) {
+        status = dest_ledger_read_ranges(ledger, batch, &result, err);
+    }
+    for (size_t i = 0; i < result.range_count && status == PS_OK; i++) {
+        status = each(ctx, &result.ranges[i], batch, err);
+    }
+    dest_result_fini(&result);
+    return status;
 }

@@ -34,6 +34,12 @@ dest_values_text(struct dest_values *values, const char *text)
 }
 
 void
+dest_values_span(struct dest_values *values, struct ps_span text)
+{
+    add(values, VALUE_TEXT)->bytes = text;
+}
+
+void
 dest_values_bytes(struct dest_values *values, struct ps_span bytes, bool null_when_empty)
 {
     add(values, bytes.len == 0 && null_when_empty ? VALUE_NULL : VALUE_BYTES)->bytes = bytes;
@@ -317,9 +323,14 @@ read_entry(const struct dest_ledger *ledger, struct batch_id id, struct dest_res
     }
     *out = (struct dest_result){.outcome = entry.loaded ? DEST_ALREADY : DEST_CANCELLED,
                                 .counts = entry.counts};
-    if (!entry.loaded) {
-        return PS_OK;
-    }
+    return entry.loaded ? dest_ledger_read_ranges(ledger, id, out, err) : PS_OK;
+}
+
+enum ps_status
+dest_ledger_read_ranges(const struct dest_ledger *ledger, struct batch_id id,
+                        struct dest_result *out, struct ps_error *err)
+{
+    struct dest_values values = {0};
     struct dest_call ranges = {.each = take_range, .ctx = out};
     dest_values_id(&values, &id.id);
     return dest_ledger_run(ledger,
@@ -357,7 +368,8 @@ dest_ledger_enter(const struct dest_ledger *ledger, const struct dest_batch *bat
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         dest_values_int(&values, numbers[i]);
     }
-    dest_values_text(&values, tombstone);
+    dest_values_text(&values,
+                     tombstone == NULL && batch->replays != NULL ? DEST_REPLAY_REASON : tombstone);
     dest_values_int(&values, (uint64_t)ps_clock_wall_ms());
     /* A twin's row that is not committed yet is waited for here. */
     struct dest_call call = {.if_absent = true};

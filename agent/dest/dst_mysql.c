@@ -195,6 +195,7 @@ const struct dest_ops dst_mysql_ops = {
     .tombstone = dst_mysql_tombstone,
     .ledger = dst_mysql_ledger,
     .rejects = dst_mysql_rejects,
+    .ranges = dst_mysql_ranges,
 };
 
 const struct dest_ops dst_singlestore_ops = {
@@ -208,4 +209,5 @@ const struct dest_ops dst_singlestore_ops = {
     .tombstone = dst_mysql_tombstone,
     .ledger = dst_mysql_ledger,
     .rejects = dst_mysql_rejects,
+    .ranges = dst_mysql_ranges,
 };

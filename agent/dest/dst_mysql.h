@@ -251,6 +251,8 @@ enum ps_status dst_mysql_state(struct dest *dest, const char *pipeline_name,
                                struct dest_state *out_state, struct ps_error *err);
 enum ps_status dst_mysql_ledger(struct dest *dest, struct dest_page *page, dest_range_fn each,
                                 void *ctx, struct ps_error *err);
+enum ps_status dst_mysql_ranges(struct dest *dest, struct batch_id batch, dest_range_fn each,
+                                void *ctx, struct ps_error *err);
 enum ps_status dst_mysql_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each,
                                  void *ctx, struct ps_error *err);
 

@@ -29,7 +29,8 @@ const char *const dst_mysql_own_tables[] = {
     "CREATE $KTABLE IF NOT EXISTS $R(n BIGINT NOT NULL AUTO_INCREMENT,"
     " batch_id VARBINARY(16) NOT NULL, object LONGTEXT, `offset` BIGINT NOT NULL, length BIGINT,"
     " line BIGINT, `column` TEXT, code VARCHAR(64) NOT NULL, reason LONGTEXT NOT NULL,"
-    " raw LONGBLOB, at_ms BIGINT NOT NULL, PRIMARY KEY (n)$(, SHARD KEY (n)$))$T",
+    " raw LONGBLOB, at_ms BIGINT NOT NULL, replayed_by VARBINARY(16), replayed_ms BIGINT,"
+    " edited VARCHAR(16), PRIMARY KEY (n)$(, SHARD KEY (n)$))$T",
     NULL,
 };
 

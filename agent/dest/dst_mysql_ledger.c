@@ -199,6 +199,44 @@ op_exists(void *driver, const char *quoted, bool *out, struct ps_error *err)
 }
 
 static enum ps_status
+take_count(void *ctx, const struct dest_value *row, struct ps_error *err)
+{
+    (void)err;
+    *(int64_t *)ctx = row[0].integer;
+    return PS_OK;
+}
+
+static enum ps_status
+op_replayable(void *driver, bool add, bool *out, struct ps_error *err)
+{
+    struct dst_mysql *d = driver;
+    char *table = ps_xasprintf("%s_rejects", d->table);
+    int64_t found = 0;
+    const struct dest_value values[] = {{.kind = VALUE_TEXT, .bytes = ps_span_str(d->database)},
+                                        {.kind = VALUE_TEXT, .bytes = ps_span_str(table)}};
+    struct dest_call call = {
+        .sql = "SELECT count(*) FROM information_schema.columns WHERE table_schema = ?"
+               " AND table_name = ? AND column_name IN ('replayed_by', 'replayed_ms', 'edited')",
+        .values = values,
+        .count = 2,
+        .each = take_count,
+        .ctx = &found};
+    enum ps_status status = op_run(driver, &call, err);
+    ps_free(table);
+    *out = status == PS_OK && found == 3;
+    if (status != PS_OK || *out || !add) {
+        return status;
+    }
+    char *sql = ps_xasprintf("ALTER TABLE %s ADD COLUMN replayed_by VARBINARY(16),"
+                             " ADD COLUMN replayed_ms BIGINT, ADD COLUMN edited VARCHAR(16)",
+                             d->rejects);
+    status = dst_mysql_exec(d, sql, err);
+    ps_free(sql);
+    *out = status == PS_OK;
+    return status;
+}
+
+static enum ps_status
 op_begin(void *driver, struct ps_id name, struct ps_error *err)
 {
     return dst_mysql_begin(driver, name, err);
@@ -232,8 +270,9 @@ op_hold(void *driver, struct ps_error *err)
     {                                                                                              \
         .quote = "`", .integer = "SIGNED", .share_lock = (lock), .if_absent = "",                  \
         .no_table = "(1146)", .number = "n", .connect = op_connect, .disconnect = op_disconnect,   \
-        .exists = op_exists, .run = op_run, .begin = op_begin, .end_twins = op_end_twins,          \
-        .commit = op_commit, .roll_back = op_roll_back, .plan = op_plan, .hold = op_hold,          \
+        .exists = op_exists, .replayable = op_replayable, .run = op_run, .begin = op_begin,        \
+        .end_twins = op_end_twins, .commit = op_commit, .roll_back = op_roll_back,                 \
+        .plan = op_plan, .hold = op_hold,                                                          \
     }
 
 const struct dest_ledger *
@@ -282,7 +321,8 @@ dst_mysql_load(struct dest *dest, const struct spec_column *columns, size_t coun
                                    .ctx = &rows,
                                    .insert = insert_rows,
                                    .reject = reject_rows,
-                                   .counts = &rows.counts};
+                                   .counts = &rows.counts,
+                                   .late = &rows.late};
     enum ps_status status = dest_ledger_load(dst_mysql_ledger_of(d), &half, out, err);
     dst_mysql_rows_fini(&rows);
     return status;
@@ -315,4 +355,11 @@ dst_mysql_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each
                   struct ps_error *err)
 {
     return dest_ledger_rejects(dst_mysql_ledger_of(dst_mysql_of(dest)), page, each, ctx, err);
+}
+
+enum ps_status
+dst_mysql_ranges(struct dest *dest, struct batch_id batch, dest_range_fn each, void *ctx,
+                 struct ps_error *err)
+{
+    return dest_ledger_batch_ranges(dst_mysql_ledger_of(dst_mysql_of(dest)), batch, each, ctx, err);
 }

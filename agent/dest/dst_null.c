@@ -124,6 +124,18 @@ null_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each, voi
     return PS_OK;
 }
 
+static enum ps_status
+null_ranges(struct dest *dest, struct batch_id batch, dest_range_fn each, void *ctx,
+            struct ps_error *err)
+{
+    (void)dest;
+    (void)batch;
+    (void)each;
+    (void)ctx;
+    (void)err;
+    return PS_OK;
+}
+
 const struct dest_ops dst_null_ops = {
     .scheme = "null",
     .help = "reads and counts rows, keeps nothing",
@@ -135,4 +147,5 @@ const struct dest_ops dst_null_ops = {
     .tombstone = null_tombstone,
     .ledger = null_ledger,
     .rejects = null_rejects,
+    .ranges = null_ranges,
 };

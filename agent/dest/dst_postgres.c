@@ -663,4 +663,5 @@ const struct dest_ops dst_postgres_ops = {
     .tombstone = dst_postgres_tombstone,
     .ledger = dst_postgres_ledger,
     .rejects = dst_postgres_rejects,
+    .ranges = dst_postgres_ranges,
 };

@@ -148,6 +148,9 @@ void dst_postgres_phase(struct dst_postgres *d, const char *phase);
 void dst_postgres_quote(struct ps_buf *sql, const char *name);
 
 /* ---- dst_postgres_ddl.c: tables */
+/* struct dest_ledger_ops's. */
+PS_MUSTCHECK enum ps_status dst_postgres_replayable(struct dst_postgres *d, bool add, bool *out,
+                                                    struct ps_error *err);
 
 /* In a transaction: the table where it is missing, ours, and the fence. */
 PS_MUSTCHECK enum ps_status dst_postgres_make_tables(struct dst_postgres *d,
@@ -198,6 +201,8 @@ PS_MUSTCHECK enum ps_status dst_postgres_commit(struct dst_postgres *d, bool *ou
                                                 struct ps_error *err);
 
 enum ps_status dst_postgres_ledger(struct dest *dest, struct dest_page *page, dest_range_fn each,
+                                   void *ctx, struct ps_error *err);
+enum ps_status dst_postgres_ranges(struct dest *dest, struct batch_id batch, dest_range_fn each,
                                    void *ctx, struct ps_error *err);
 enum ps_status dst_postgres_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each,
                                     void *ctx, struct ps_error *err);

@@ -197,6 +197,34 @@ create_table(struct dst_postgres *d, const struct dest_table *table, struct ps_e
     return status;
 }
 
+enum ps_status
+dst_postgres_replayable(struct dst_postgres *d, bool add, bool *out, struct ps_error *err)
+{
+    struct pg_params params = {0};
+    pg_param_text(&params, d->rejects);
+    PGresult *result = dst_postgres_query(
+        d,
+        "SELECT count(*)::int8 FROM pg_attribute WHERE attrelid = to_regclass($1)"
+        " AND attname IN ('replayed_by', 'replayed_ms', 'edited') AND NOT attisdropped",
+        &params, err);
+    if (result == NULL) {
+        return dst_postgres_failed(err);
+    }
+    *out = pg_value_int(result, 0, 0) == 3;
+    PQclear(result);
+    if (*out || !add) {
+        return PS_OK;
+    }
+    char *sql = ps_xasprintf("ALTER TABLE %s ADD COLUMN IF NOT EXISTS replayed_by bytea,"
+                             " ADD COLUMN IF NOT EXISTS replayed_ms int8,"
+                             " ADD COLUMN IF NOT EXISTS edited text",
+                             d->rejects);
+    enum ps_status status = dst_postgres_exec(d, sql, NULL, err);
+    ps_free(sql);
+    *out = status == PS_OK;
+    return status;
+}
+
 static enum ps_status
 create_own(struct dst_postgres *d, struct ps_error *err)
 {
@@ -213,12 +241,14 @@ create_own(struct dst_postgres *d, struct ps_error *err)
         char *sql = ps_xasprintf(
             "CREATE TABLE IF NOT EXISTS %s(n bigserial PRIMARY KEY, batch_id bytea NOT NULL,"
             " object text, \"offset\" int8 NOT NULL, length int8, line int8, \"column\" text,"
-            " code text NOT NULL, reason text NOT NULL, raw bytea, at_ms int8 NOT NULL)",
+            " code text NOT NULL, reason text NOT NULL, raw bytea, at_ms int8 NOT NULL,"
+            " replayed_by bytea, replayed_ms int8, edited text)",
             d->rejects);
         status = dst_postgres_exec(d, sql, NULL, err);
         ps_free(sql);
     }
-    return status;
+    bool replayable = false;
+    return status == PS_OK ? dst_postgres_replayable(d, true, &replayable, err) : status;
 }
 
 static enum ps_status

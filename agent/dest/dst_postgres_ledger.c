@@ -208,6 +208,12 @@ op_exists(void *driver, const char *quoted, bool *out, struct ps_error *err)
 }
 
 static enum ps_status
+op_replayable(void *driver, bool add, bool *out, struct ps_error *err)
+{
+    return dst_postgres_replayable(driver, add, out, err);
+}
+
+static enum ps_status
 op_begin(void *driver, struct ps_id name, struct ps_error *err)
 {
     return dst_postgres_begin(driver, name, err);
@@ -255,6 +261,7 @@ static const struct dest_ledger_ops ops = {
     .connect = op_connect,
     .disconnect = op_disconnect,
     .exists = op_exists,
+    .replayable = op_replayable,
     .run = run,
     .begin = op_begin,
     .end_twins = op_end_twins,
@@ -320,7 +327,8 @@ dst_postgres_load(struct dest *dest, const struct spec_column *columns, size_t c
                                    .ctx = &rows,
                                    .insert = insert_rows,
                                    .reject = reject_rows,
-                                   .counts = &rows.counts};
+                                   .counts = &rows.counts,
+                                   .late = &rows.late};
     enum ps_status status = dest_ledger_load(ledger_of(d), &half, out, err);
     dst_postgres_rows_fini(&rows);
     return status;
@@ -352,4 +360,11 @@ dst_postgres_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn e
                      struct ps_error *err)
 {
     return dest_ledger_rejects(ledger_of(dst_postgres_of(dest)), page, each, ctx, err);
+}
+
+enum ps_status
+dst_postgres_ranges(struct dest *dest, struct batch_id batch, dest_range_fn each, void *ctx,
+                    struct ps_error *err)
+{
+    return dest_ledger_batch_ranges(ledger_of(dst_postgres_of(dest)), batch, each, ctx, err);
 }

@@ -400,14 +400,10 @@ put_null(struct ps_buf *out)
 static void
 put_text(struct ps_buf *out, struct ps_span text)
 {
-    if (ps_utf8_valid(text) && (text.len == 0 || memchr(text.ptr, 0, text.len) == NULL)) {
-        put_field(out, text.ptr, text.len);
-        return;
-    }
-    struct ps_buf escaped = PS_BUF_INIT;
-    ps_percent_name(text, &escaped);
-    put_field(out, escaped.ptr, escaped.len);
-    ps_buf_fini(&escaped);
+    struct ps_buf safe = PS_BUF_INIT;
+    dest_text_safe(text, &safe);
+    put_field(out, safe.ptr, safe.len);
+    ps_buf_fini(&safe);
 }
 
 static enum ps_status

@@ -8,6 +8,7 @@
 #define AGENT_DEST_DST_POSTGRES_ROWS_H
 
 #include "agent/dest/dest_late.h"
+#include "agent/dest/dest_replay.h"
 #include "agent/dest/dst_postgres.h"
 
 struct dst_postgres_rows {

@@ -676,4 +676,5 @@ const struct dest_ops dst_sqlite_ops = {
     .tombstone = dst_sqlite_tombstone,
     .ledger = dst_sqlite_ledger,
     .rejects = dst_sqlite_rejects,
+    .ranges = dst_sqlite_ranges,
 };

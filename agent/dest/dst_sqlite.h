@@ -137,6 +137,8 @@ bool dst_sqlite_canceled(const struct dst_sqlite *d);
 void dst_sqlite_quote(struct ps_buf *sql, const char *name);
 void dst_sqlite_bind_id(sqlite3_stmt *stmt, int at, const struct ps_id *id);
 void dst_sqlite_bind_span(sqlite3_stmt *stmt, int at, struct ps_span bytes); /* as a blob */
+/* As a text where it is one, else as a blob. */
+void dst_sqlite_bind_text(sqlite3_stmt *stmt, int at, struct ps_span text);
 bool dst_sqlite_column_id(sqlite3_stmt *stmt, int at, struct ps_id *out);
 
 /* ---- dst_sqlite_ddl.c: tables */
@@ -195,6 +197,29 @@ enum ps_status dst_sqlite_ledger(struct dest *dest, struct dest_page *page, dest
                                  void *ctx, struct ps_error *err);
 enum ps_status dst_sqlite_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each,
                                   void *ctx, struct ps_error *err);
+
+enum ps_status dst_sqlite_ranges(struct dest *dest, struct batch_id batch, dest_range_fn each,
+                                 void *ctx, struct ps_error *err);
+
+/* ---- dst_sqlite_replay.c: the rejects table and replays */
+
+/* In a transaction: the table as this version knows it, made or brought up to date. */
+PS_MUSTCHECK enum ps_status dst_sqlite_make_rejects(struct dst_sqlite *d, struct ps_error *err);
+/* The same for a table that a replay finds, in a transaction of its own. In a writer's turn. */
+PS_MUSTCHECK enum ps_status dst_sqlite_update_rejects(struct dst_sqlite *d, struct ps_error *err);
+/* False: a table of an older version, whose numbers are its rowids. */
+PS_MUSTCHECK enum ps_status dst_sqlite_rejects_numbered(struct dst_sqlite *d, bool *out,
+                                                        struct ps_error *err);
+/* Marks all of the batch's rejects. *out_open false: some were not open, err names them, and the
+ * transaction must be rolled back. */
+PS_MUSTCHECK enum ps_status dst_sqlite_take_up(struct dst_sqlite *d, const struct dest_batch *batch,
+                                               bool *out_open, struct ps_error *err);
+/* One that was refused again is open again, with the new reason. */
+struct stage_reject;
+PS_MUSTCHECK enum ps_status dst_sqlite_put_back(struct dst_sqlite *d,
+                                                const struct dest_batch *batch,
+                                                const struct stage_reject *reject,
+                                                struct ps_error *err);
 
 /* ---- dst_sqlite_vtab.c: rows of d->feed.block as a table */
 

@@ -256,20 +256,6 @@ create_table(struct dst_sqlite *d, const struct spec_column *columns, size_t cou
 }
 
 static enum ps_status
-create_rejects(struct dst_sqlite *d, struct ps_error *err)
-{
-    struct ps_buf sql = PS_BUF_INIT;
-    ps_buf_xprintf(&sql, "CREATE TABLE IF NOT EXISTS ");
-    dst_sqlite_quote(&sql, d->rejects_table);
-    ps_buf_xprintf(&sql, "(batch_id BLOB NOT NULL, object, \"offset\" INTEGER NOT NULL,"
-                         " length INTEGER, line INTEGER, \"column\" TEXT, code TEXT NOT NULL,"
-                         " reason TEXT NOT NULL, raw BLOB, at_ms INTEGER NOT NULL)");
-    enum ps_status status = dst_sqlite_exec(d, ps_buf_str(&sql), err);
-    ps_buf_fini(&sql);
-    return status;
-}
-
-static enum ps_status
 enter_file(struct dst_sqlite *d, struct ps_error *err)
 {
     sqlite3_stmt *stmt = dst_sqlite_prepare_text(
@@ -316,7 +302,7 @@ dst_sqlite_make_tables(struct dst_sqlite *d, const struct spec_column *columns, 
         status = dst_sqlite_exec(d, own_tables, err);
     }
     if (status == PS_OK) {
-        status = create_rejects(d, err);
+        status = dst_sqlite_make_rejects(d, err);
     }
     if (status == PS_OK) {
         status = enter_file(d, err);

@@ -203,8 +203,9 @@ dst_sqlite_enter(struct dst_sqlite *d, const struct dest_batch *batch, const cha
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
         (void)sqlite3_bind_int64(stmt, at++, (int64_t)more[i]);
     }
-    if (tombstone != NULL) {
-        (void)sqlite3_bind_text(stmt, at, tombstone, -1, SQLITE_STATIC);
+    if (tombstone != NULL || batch->replays != NULL) {
+        (void)sqlite3_bind_text(stmt, at, tombstone != NULL ? tombstone : DEST_REPLAY_REASON, -1,
+                                SQLITE_STATIC);
     }
     (void)sqlite3_bind_int64(stmt, at + 1, ps_clock_wall_ms());
 #ifdef PS_MUTANT_NO_LEDGER
@@ -362,6 +363,24 @@ dst_sqlite_enter_counts(struct dst_sqlite *d, struct batch_id id, const struct d
     return status;
 }
 
+enum ps_status
+dst_sqlite_ranges(struct dest *dest, struct batch_id batch, dest_range_fn each, void *ctx,
+                  struct ps_error *err)
+{
+    struct dst_sqlite *d = dst_sqlite_of(dest);
+    struct dest_result result = {0};
+    bool open = false;
+    enum ps_status status = dst_sqlite_connect(d, false, &open, err);
+    if (status == PS_OK && open) {
+        status = read_ranges(d, batch, &result, err);
+    }
+    for (size_t i = 0; i < result.range_count && status == PS_OK; i++) {
+        status = each(ctx, &result.ranges[i], batch, err);
+    }
+    dest_result_fini(&result);
+    return status;
+}
+
 /* ---- tombstone */
 
 static enum ps_status
@@ -436,8 +455,9 @@ read_totals(struct dst_sqlite *d, struct dest_state *state, struct ps_error *err
 {
     sqlite3_stmt *stmt = dst_sqlite_prepare_text(
         d,
-        "SELECT count(*), sum(decoded), sum(rejected), sum(filtered), sum(inserted), sum(updated),"
-        " sum(skipped), sum(rejected_at_load), sum(raw_bytes), sum(unwrapped_bytes)"
+        "SELECT count(*) - count(reason), sum(decoded), sum(rejected), sum(filtered),"
+        " sum(inserted), sum(updated), sum(skipped), sum(rejected_at_load), sum(raw_bytes),"
+        " sum(unwrapped_bytes), total(decoded) FILTER (WHERE reason IS NOT NULL)"
         " FROM _penstock_ledger WHERE pipeline_uuid = ?1 AND generation = ?2 AND state = 'L'",
         err);
     if (stmt == NULL) {
@@ -452,7 +472,8 @@ read_totals(struct dst_sqlite *d, struct dest_state *state, struct ps_error *err
                                     &state->totals.rejected,  &state->totals.filtered,
                                     &state->totals.inserted,  &state->totals.updated,
                                     &state->totals.skipped,   &state->totals.rejected_at_load,
-                                    &state->totals.raw_bytes, &state->totals.unwrapped_bytes};
+                                    &state->totals.raw_bytes, &state->totals.unwrapped_bytes,
+                                    &state->replayed};
         for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
             *fields[i] = (uint64_t)sqlite3_column_int64(stmt, (int)i);
         }

@@ -111,6 +111,14 @@ attempt(struct load *load, bool *out_constraint, struct ps_error *err)
         load->result.outcome = DEST_RANGE_CONFLICT;
         return PS_OK;
     }
+    bool open = true;
+    if (status == PS_OK && load->batch->replays != NULL) {
+        status = dst_sqlite_take_up(d, load->batch, &open, err);
+    }
+    if (status == PS_OK && !open) {
+        load->result.outcome = DEST_NOT_OPEN;
+        return PS_OK;
+    }
     if (status == PS_OK) {
         status = dst_sqlite_plan(d, load->columns, load->count, err);
     }
@@ -124,7 +132,9 @@ attempt(struct load *load, bool *out_constraint, struct ps_error *err)
         return status;
     }
     const struct dest_counts *counts = &load->rows.counts;
-    if (spec_over_tolerance(d->tolerance, counts->rejected + counts->rejected_at_load,
+    /* A replay's rejects have been counted before. */
+    if (load->batch->replays == NULL &&
+        spec_over_tolerance(d->tolerance, counts->rejected + counts->rejected_at_load,
                             counts->decoded)) {
         return bury_over_tolerance(load, err);
     }
@@ -158,7 +168,12 @@ dst_sqlite_load(struct dest *dest, const struct spec_column *columns, size_t cou
     }
     dst_sqlite_phase(d, "load");
     bool constraint = false;
-    status = attempt(&load, &constraint, err);
+    if (batch->replays != NULL) {
+        status = dst_sqlite_update_rejects(d, err);
+    }
+    if (status == PS_OK) {
+        status = attempt(&load, &constraint, err);
+    }
     if (constraint) {
         /* A deferred foreign key: find the guilty rows. */
         load.rows.one_by_one = true;

@@ -2,6 +2,7 @@
 /* Ledger ranges and rejects, read in pages after a cursor. */
 #include <endian.h>
 
+#include "agent/dest/dest_replay.h"
 #include "agent/dest/dst_sqlite.h"
 
 enum { LEDGER_CURSOR_BYTES = PS_ID_BYTES + 8, REJECTS_CURSOR_BYTES = 8 };
@@ -107,20 +108,65 @@ dst_sqlite_ledger(struct dest *dest, struct dest_page *page, dest_range_fn each,
     return status;
 }
 
+/* Where a reject stands, as enum dest_reject_state. */
+#define STATE_SQL                                                                                  \
+    "CASE WHEN l.state = 'T' OR l.generation < (SELECT max(generation) FROM _penstock_fence f"     \
+    " WHERE f.pipeline_uuid = ?1) THEN 3 ELSE 1 END"
+
 static enum ps_status
-prepare_rejects(struct dst_sqlite *d, sqlite3_stmt **out_stmt, struct ps_error *err)
+prepare_rejects(struct dst_sqlite *d, const struct dest_reject_filter *filter,
+                sqlite3_stmt **out_stmt, struct ps_error *err)
 {
     struct ps_buf sql = PS_BUF_INIT;
-    ps_buf_xprintf(&sql, "SELECT rowid, batch_id, object, \"offset\", length, line, \"column\","
-                         " code, reason, raw, at_ms FROM main.");
+    bool numbered = false;
+    bool open = false;
+    enum ps_status status = dst_sqlite_connect(d, false, &open, err);
+    if (status == PS_OK && open) {
+        status = dst_sqlite_rejects_numbered(d, &numbered, err);
+    }
+    if (status != PS_OK) {
+        return status;
+    }
+    /* A table of an older version: nothing in it has been replayed. */
+    ps_buf_xprintf(&sql,
+                   "SELECT r.n, r.batch_id, r.object, r.\"offset\", r.length, r.line, r.\"column\","
+                   " r.code, r.reason, r.raw, r.at_ms, r.replayed_by, r.replayed_ms, r.edited,"
+                   " CASE WHEN r.replayed_by IS NOT NULL THEN 2 ELSE " STATE_SQL " END AS stands"
+                   " FROM %s",
+                   numbered ? "main."
+                            : "(SELECT rowid AS n, NULL AS replayed_by,"
+                              " NULL AS replayed_ms, NULL AS edited, * FROM main.");
     dst_sqlite_quote(&sql, d->rejects_table);
-    ps_buf_xprintf(&sql, " WHERE rowid > ?2 AND EXISTS (SELECT 1 FROM _penstock_ledger l WHERE"
-                         " l.batch_id = main.");
-    dst_sqlite_quote(&sql, d->rejects_table);
-    ps_buf_xprintf(&sql, ".batch_id AND l.pipeline_uuid = ?1) ORDER BY rowid LIMIT ?3");
-    enum ps_status status = open_page(d, d->rejects_table, ps_buf_str(&sql), out_stmt, err);
+    ps_buf_xprintf(&sql,
+                   "%s r CROSS JOIN _penstock_ledger l ON l.batch_id = r.batch_id"
+                   " WHERE l.pipeline_uuid = ?1 AND r.n > ?2",
+                   numbered ? "" : ")");
+    if (filter != NULL && filter->state != REJECT_ANY) {
+        ps_buf_xprintf(&sql, " AND stands = %d", (int)filter->state);
+    }
+    dest_numbers_sql(filter, "r.n", &sql);
+    ps_buf_xprintf(&sql, "%s%s%s ORDER BY r.n LIMIT ?3",
+                   filter != NULL && filter->code.len > 0 ? " AND r.code = CAST(?4 AS TEXT)" : "",
+                   filter != NULL && filter->object.len > 0 ? " AND CAST(r.object AS BLOB) = ?5"
+                                                            : "",
+                   filter != NULL && filter->batch != NULL ? " AND r.batch_id = ?6" : "");
+    status = open_page(d, d->rejects_table, ps_buf_str(&sql), out_stmt, err);
     ps_buf_fini(&sql);
     return status;
+}
+
+static void
+bind_filter(sqlite3_stmt *stmt, const struct dest_reject_filter *filter)
+{
+    if (filter != NULL && filter->code.len > 0) {
+        dst_sqlite_bind_span(stmt, 4, filter->code);
+    }
+    if (filter != NULL && filter->object.len > 0) {
+        dst_sqlite_bind_span(stmt, 5, filter->object);
+    }
+    if (filter != NULL && filter->batch != NULL) {
+        dst_sqlite_bind_id(stmt, 6, &filter->batch->id);
+    }
 }
 
 enum ps_status
@@ -132,7 +178,7 @@ dst_sqlite_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn eac
         return bad_cursor(err);
     }
     sqlite3_stmt *stmt = NULL;
-    enum ps_status status = prepare_rejects(d, &stmt, err);
+    enum ps_status status = prepare_rejects(d, page->filter, &stmt, err);
     if (stmt == NULL) {
         page->last = true;
         return status;
@@ -144,6 +190,7 @@ dst_sqlite_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn eac
     dst_sqlite_bind_id(stmt, 1, &page->uuid.id);
     (void)sqlite3_bind_int64(stmt, 2, (int64_t)be64toh(after));
     (void)sqlite3_bind_int64(stmt, 3, (int64_t)page->limit);
+    bind_filter(stmt, page->filter);
     size_t seen = 0;
     uint64_t last = 0;
     for (bool more = true;;) {
@@ -151,7 +198,11 @@ dst_sqlite_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn eac
         if (status != PS_OK || !more) {
             break;
         }
-        struct dest_reject_row row = {.object = span_column(stmt, 2),
+        struct dest_reject_row row = {.n = (uint64_t)sqlite3_column_int64(stmt, 0),
+                                      .state = (enum dest_reject_state)sqlite3_column_int(stmt, 14),
+                                      .replayed_ms = sqlite3_column_int64(stmt, 12),
+                                      .edited = span_column(stmt, 13),
+                                      .object = span_column(stmt, 2),
                                       .offset = (uint64_t)sqlite3_column_int64(stmt, 3),
                                       .length = (uint64_t)sqlite3_column_int64(stmt, 4),
                                       .line = (uint64_t)sqlite3_column_int64(stmt, 5),
@@ -160,7 +211,9 @@ dst_sqlite_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn eac
                                       .reason = span_column(stmt, 8),
                                       .raw = span_column(stmt, 9),
                                       .at_ms = sqlite3_column_int64(stmt, 10)};
-        if (!dst_sqlite_column_id(stmt, 1, &row.batch.id)) {
+        if (!dst_sqlite_column_id(stmt, 1, &row.batch.id) ||
+            (row.state == REJECT_REPLAYED &&
+             !dst_sqlite_column_id(stmt, 11, &row.replayed_by.id))) {
             status = ps_fail(err, PS_REFUSED, "sqlite %s: a damaged reject", d->path);
             break;
         }
@@ -169,7 +222,7 @@ dst_sqlite_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn eac
             break;
         }
         seen++;
-        last = htobe64((uint64_t)sqlite3_column_int64(stmt, 0));
+        last = htobe64(row.n);
     }
     (void)sqlite3_finalize(stmt);
     page->last = status == PS_OK && seen < page->limit;

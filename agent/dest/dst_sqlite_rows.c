@@ -469,8 +469,8 @@ is_utf8(struct ps_span text)
     return true;
 }
 
-static void
-bind_text(sqlite3_stmt *stmt, int at, struct ps_span text)
+void
+dst_sqlite_bind_text(sqlite3_stmt *stmt, int at, struct ps_span text)
 {
     if (text.len == 0) {
         (void)sqlite3_bind_text(stmt, at, "", 0, SQLITE_STATIC);
@@ -488,10 +488,13 @@ put_reject(void *ctx, const struct stage_reject *reject, struct ps_error *err)
     struct dst_sqlite_rows *rows = ctx;
     const struct dest_batch *batch = rows->batch;
     sqlite3_stmt *stmt = rows->d->insert_reject;
+    if (batch->replays != NULL) {
+        return dst_sqlite_put_back(rows->d, batch, reject, err);
+    }
     (void)sqlite3_clear_bindings(stmt);
     dst_sqlite_bind_id(stmt, 1, &batch->id.id);
     if (reject->range_index < batch->range_count) {
-        bind_text(stmt, 2, batch->ranges[reject->range_index].key);
+        dst_sqlite_bind_text(stmt, 2, batch->ranges[reject->range_index].key);
     }
     (void)sqlite3_bind_int64(stmt, 3, (int64_t)reject->offset);
     (void)sqlite3_bind_int64(stmt, 4, (int64_t)reject->length);
@@ -499,10 +502,10 @@ put_reject(void *ctx, const struct stage_reject *reject, struct ps_error *err)
         (void)sqlite3_bind_int64(stmt, 5, (int64_t)reject->line);
     }
     if (reject->column.len > 0) {
-        bind_text(stmt, 6, reject->column);
+        dst_sqlite_bind_text(stmt, 6, reject->column);
     }
-    bind_text(stmt, 7, reject->code);
-    bind_text(stmt, 8, reject->reason);
+    dst_sqlite_bind_text(stmt, 7, reject->code);
+    dst_sqlite_bind_text(stmt, 8, reject->reason);
     if (reject->raw.len > 0) {
         dst_sqlite_bind_span(stmt, 9, reject->raw);
     }

@@ -120,6 +120,19 @@ template_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn each,
     return PS_OK;
 }
 
+/* What a replay needs to read its records again. */
+static enum ps_status
+template_ranges(struct dest *dest, struct batch_id batch, dest_range_fn each, void *ctx,
+                struct ps_error *err)
+{
+    (void)dest;
+    (void)batch;
+    (void)each;
+    (void)ctx;
+    (void)err;
+    return PS_OK;
+}
+
 const struct dest_ops dst_template_ops = {
     .scheme = "template",
     .help = "a driver to copy",
@@ -131,4 +144,5 @@ const struct dest_ops dst_template_ops = {
     .tombstone = template_tombstone,
     .ledger = template_ledger,
     .rejects = template_rejects,
+    .ranges = template_ranges,
 };

@@ -72,6 +72,10 @@ leaf_decide_outcome(enum dest_outcome outcome, Penstock__Outcome *out_outcome,
         *out_class = PENSTOCK__FAIL_CLASS__FAIL_TOLERANCE;
         *out_code = "tolerance";
         return LEAF_REPORT_FAILED;
+    case DEST_NOT_OPEN:
+        *out_class = PENSTOCK__FAIL_CLASS__FAIL_PERMANENT;
+        *out_code = "reject_not_open";
+        return LEAF_REPORT_FAILED;
     }
     PS_ASSERT(false);
     return LEAF_REPORT_FAILED;

@@ -298,7 +298,8 @@ fixture_row_begin(struct fixture_batch *b)
         b->block = stage_block_take(b->fixture->stage, b->ncols);
     }
     b->line++;
-    struct row_meta meta = {.offset = b->line * 10, .length = 10, .line = b->line};
+    struct row_meta meta = {
+        .range_index = b->range_index, .offset = b->line * 10, .length = 10, .line = b->line};
     struct block_row row;
     PS_ASSERT(block_row_begin(b->block, &meta, &row) == PS_OK);
     return row;
@@ -330,7 +331,8 @@ fixture_row(struct fixture_batch *b, const char *kinds, ...)
 void
 fixture_reject(struct fixture_batch *b, uint64_t offset, const char *reason)
 {
-    struct stage_reject reject = {.offset = offset,
+    struct stage_reject reject = {.range_index = b->range_index,
+                                  .offset = offset,
                                   .length = 5,
                                   .column = ps_span_str("name"),
                                   .code = ps_span_str("type"),

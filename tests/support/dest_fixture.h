@@ -34,6 +34,7 @@ struct fixture_batch {
     struct block *block;
     uint32_t ncols;
     uint64_t line;
+    uint32_t range_index; /* of the rows and rejects that follow */
     bool sealed;
     char key[32];
     struct dest_range ranges[1];

@@ -25,12 +25,14 @@ Test(leaf_decide, only_a_ledger_row_makes_a_batch_done)
 {
     static const enum dest_outcome done[] = {DEST_LOADED, DEST_ALREADY, DEST_CANCELLED};
     static const enum dest_outcome failed[] = {DEST_FENCE_MISMATCH, DEST_RANGE_CONFLICT,
-                                               DEST_OVER_TOLERANCE};
+                                               DEST_OVER_TOLERANCE, DEST_NOT_OPEN};
     Penstock__Outcome outcome;
     Penstock__FailClass class;
     const char *code;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof done / sizeof done[0]; i++) {
         cr_assert_eq(leaf_decide_outcome(done[i], &outcome, &class, &code), LEAF_REPORT_DONE);
+    }
+    for (size_t i = 0; i < sizeof failed / sizeof failed[0]; i++) {
         cr_assert_eq(leaf_decide_outcome(failed[i], &outcome, &class, &code), LEAF_REPORT_FAILED);
     }
 }
