@@ -721,6 +721,30 @@ pull_head(void *ctx, uint8_t *out, size_t cap, size_t *out_n, struct ps_error *e
     return pull->ops->read(pull->reader, out, cap, out_n, err);
 }
 
+/* Up to head->from; a stored object that can be entered there is. */
+static enum ps_status
+head_skip(const struct leaf_head *head, struct head_pull *pull, const struct unwrap_limits *limits,
+          struct unwrap **unwrap, struct ps_error *err)
+{
+    uint8_t part[4096];
+    size_t got = 1;
+    enum ps_status status = PS_OK;
+    while (status == PS_OK && got > 0 && unwrap_out_bytes(*unwrap) < head->from) {
+        uint64_t left = head->from - unwrap_out_bytes(*unwrap);
+        status =
+            unwrap_read(*unwrap, part, left < sizeof part ? (size_t)left : sizeof part, &got, err);
+        if (status == PS_OK && pull->ops->seek != NULL &&
+            strcmp(unwrap_name(*unwrap), "none") == 0) {
+            unwrap_close(*unwrap);
+            *unwrap = NULL;
+            status = pull->ops->seek(pull->reader, head->from, err);
+            return status == PS_OK ? unwrap_open("none", pull_head, pull, limits, unwrap, err)
+                                   : status;
+        }
+    }
+    return status;
+}
+
 enum ps_status
 leaf_stream_head(const struct spec *spec, const struct leaf_source *source,
                  const struct leaf_head *head, struct ps_buf *out, bool *out_whole,
@@ -736,6 +760,9 @@ leaf_stream_head(const struct spec *spec, const struct leaf_source *source,
         status = unwrap_open(spec_str(spec, "format.compression"), pull_head, &pull, &limits,
                              &unwrap, err);
     }
+    if (status == PS_OK && head->from > 0) {
+        status = head_skip(head, &pull, &limits, &unwrap, err);
+    }
     while (status == PS_OK && got > 0 && out->len < head->cap) {
         status = ps_buf_reserve(out, SKIP_BYTES, err);
         if (status == PS_OK) {
@@ -743,6 +770,9 @@ leaf_stream_head(const struct spec *spec, const struct leaf_source *source,
             status = unwrap_read(unwrap, out->ptr + out->len, room, &got, err);
             out->len += status == PS_OK ? got : 0;
         }
+    }
+    if (status == PS_OK && head->verify) {
+        status = source->ops->verify(pull.reader, err);
     }
     *out_whole = got == 0;
     unwrap_close(unwrap);

@@ -44,12 +44,14 @@ PS_MUSTCHECK enum ps_status leaf_stream_prove(struct leaf_core *core,
                                               struct leaf_job *job, uint64_t *out_start,
                                               struct ps_error *err);
 
-/* First bytes of an object, unwrapped, for samples: at most cap of them, appended to out.
- * *out_whole: that was all. */
+/* Bytes of an object, unwrapped, for samples and for records that are read again: at most cap of
+ * them from `from` on, appended to out. *out_whole: that was all. */
 struct leaf_head {
     struct ps_span key;
     struct ps_span version;
+    uint64_t from;
     size_t cap;
+    bool verify;           /* the object must still be this version afterwards */
     uint64_t budget_bytes; /* the leaf's */
 };
 PS_MUSTCHECK enum ps_status leaf_stream_head(const struct spec *spec,

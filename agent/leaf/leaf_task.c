@@ -5,6 +5,7 @@
 #include "agent/leaf/leaf_core.h"
 #include "agent/leaf/leaf_decide.h"
 #include "agent/leaf/leaf_stream.h"
+#include "agent/leaf/leaf_work.h"
 #include "common/alloc.h"
 #include "common/failpoint.h"
 #include "common/log.h"
@@ -13,23 +14,13 @@ enum {
     PAGE_OBJECTS = 1000,
     PAGE_BYTES = 512 * 1024, /* of keys and versions; a frame holds at most 1 MiB */
     LEDGER_PAGE = 1000,
-    REJECT_PAGE = 100,
     SAMPLE_BYTES = 256 * 1024, /* of each object; at most 20 objects */
-};
-
-struct work {
-    struct leaf_core *core;
-    const Penstock__Task *task;
-    struct leaf_doc *doc;
-    struct dest_env env;
-    bool have_turn;
-    uint32_t chunk;
 };
 
 /* ---- talking to the agent */
 
-static bool
-should_stop(const struct work *work)
+bool
+leaf_work_should_stop(const struct leaf_work *work)
 {
     return atomic_load(&work->core->stop) || atomic_load(&work->core->drain) ||
            atomic_load(&work->core->task_cancel);
@@ -37,7 +28,7 @@ should_stop(const struct work *work)
 
 /* Sends and waits for the answer to this task's page. */
 static enum ps_status
-send_page(struct work *work, enum msg_type type, const void *message, struct ps_error *err)
+send_page(struct leaf_work *work, enum msg_type type, const void *message, struct ps_error *err)
 {
     struct leaf_core *core = work->core;
     pthread_mutex_lock(&core->lock);
@@ -46,7 +37,7 @@ send_page(struct work *work, enum msg_type type, const void *message, struct ps_
     enum ps_status status = leaf_link_send(core->link, type, message, err);
     pthread_mutex_lock(&core->lock);
     while (status == PS_OK && !core->task_acked) {
-        if (should_stop(work)) {
+        if (leaf_work_should_stop(work)) {
             status = ps_fail(err, PS_CANCELED, "asked to stop");
         } else {
             leaf_core_wait_locked(core, 1000);
@@ -59,8 +50,8 @@ send_page(struct work *work, enum msg_type type, const void *message, struct ps_
     return status;
 }
 
-static void
-result_init(struct work *work, Penstock__TaskResult *result)
+void
+leaf_work_result_init(struct leaf_work *work, Penstock__TaskResult *result)
 {
     penstock__task_result__init(result);
     result->task_id = work->task->task_id;
@@ -70,8 +61,8 @@ result_init(struct work *work, Penstock__TaskResult *result)
     result->ok = true;
 }
 
-static enum ps_status
-send_result(struct work *work, Penstock__TaskResult *result, struct ps_error *err)
+enum ps_status
+leaf_work_send(struct leaf_work *work, Penstock__TaskResult *result, struct ps_error *err)
 {
     static Penstock__Origin nobody;
     static Penstock__Stamp none;
@@ -140,7 +131,7 @@ on_found(void *ctx, const struct source_object *object, struct ps_error *err)
 }
 
 static enum ps_status
-send_discovered(struct work *work, struct page *page, struct ps_span cursor, bool last,
+send_discovered(struct leaf_work *work, struct page *page, struct ps_span cursor, bool last,
                 uint64_t unsettled, struct ps_error *err)
 {
     Penstock__LeafDiscovered message;
@@ -157,14 +148,14 @@ send_discovered(struct work *work, struct page *page, struct ps_span cursor, boo
 }
 
 static enum ps_status
-list_pages(struct work *work, const struct leaf_source *source, struct page *page,
+list_pages(struct leaf_work *work, const struct leaf_source *source, struct page *page,
            struct ps_error *err)
 {
     struct ps_buf cursor = PS_BUF_INIT;
     ps_buf_xappend(&cursor, work->task->cursor.data, work->task->cursor.len);
     enum ps_status status = PS_OK;
     bool last = false;
-    while (status == PS_OK && !last && !should_stop(work)) {
+    while (status == PS_OK && !last && !leaf_work_should_stop(work)) {
         struct source_page listing = {
             .after = ps_buf_span(&cursor), .limit = PAGE_OBJECTS, .found = on_found, .ctx = page};
         page->count = 0;
@@ -189,21 +180,22 @@ list_pages(struct work *work, const struct leaf_source *source, struct page *pag
     return status;
 }
 
-static enum ps_status
-open_source(struct work *work, struct leaf_source *out, struct ps_error *err)
+enum ps_status
+leaf_work_open_source(struct leaf_work *work, const struct spec *spec, struct leaf_source *out,
+                      struct ps_error *err)
 {
-    out->ops = source_find(spec_str(work->doc->spec, "source.url"), err);
+    out->ops = source_find(spec_str(spec, "source.url"), err);
     if (out->ops == NULL) {
         return err->status;
     }
-    return out->ops->open(work->doc->spec, &work->core->source_env, &out->source, err);
+    return out->ops->open(spec, &work->core->source_env, &out->source, err);
 }
 
 static enum ps_status
-do_discover(struct work *work, struct ps_error *err)
+do_discover(struct leaf_work *work, struct ps_error *err)
 {
     struct leaf_source source = {0};
-    enum ps_status status = open_source(work, &source, err);
+    enum ps_status status = leaf_work_open_source(work, work->doc->spec, &source, err);
     if (status != PS_OK) {
         return status;
     }
@@ -221,12 +213,13 @@ do_discover(struct work *work, struct ps_error *err)
 /* ---- sample and prepare */
 
 static enum ps_status
-infer_objects(struct work *work, struct infer *infer, struct ps_error *err)
+infer_objects(struct leaf_work *work, struct infer *infer, struct ps_error *err)
 {
     struct leaf_source source = {0};
     struct ps_buf head = PS_BUF_INIT;
-    enum ps_status status = open_source(work, &source, err);
-    for (size_t i = 0; status == PS_OK && i < work->task->n_objects && !should_stop(work); i++) {
+    enum ps_status status = leaf_work_open_source(work, work->doc->spec, &source, err);
+    for (size_t i = 0; status == PS_OK && i < work->task->n_objects && !leaf_work_should_stop(work);
+         i++) {
         const Penstock__ObjectRef *ref = work->task->objects[i];
         struct leaf_head what = {
             .key = ps_span(ref->key.data, ref->key.len),
@@ -258,7 +251,7 @@ infer_objects(struct work *work, struct infer *infer, struct ps_error *err)
 static enum ps_status
 turn_take(void *ctx, const char *identity, struct ps_error *err)
 {
-    struct work *work = ctx;
+    struct leaf_work *work = ctx;
     enum ps_status status = leaf_core_turn_take(work->core, 1, identity, err);
     work->have_turn = status == PS_OK;
     return status;
@@ -267,7 +260,7 @@ turn_take(void *ctx, const char *identity, struct ps_error *err)
 static void
 turn_release(void *ctx, const char *identity)
 {
-    struct work *work = ctx;
+    struct leaf_work *work = ctx;
     (void)identity;
     if (work->have_turn) {
         work->have_turn = false;
@@ -282,11 +275,11 @@ phase(void *ctx, const char *name)
     (void)name; /* a task has no phase of its own */
 }
 
-static enum ps_status
-open_dest(struct work *work, const struct dest_ops **out_ops, struct dest **out,
-          struct ps_error *err)
+enum ps_status
+leaf_work_open_dest(struct leaf_work *work, const struct spec *spec,
+                    const struct dest_ops **out_ops, struct dest **out, struct ps_error *err)
 {
-    *out_ops = dest_find(spec_str(work->doc->spec, "destination.url"), err);
+    *out_ops = dest_find(spec_str(spec, "destination.url"), err);
     if (*out_ops == NULL) {
         return err->status;
     }
@@ -299,7 +292,7 @@ open_dest(struct work *work, const struct dest_ops **out_ops, struct dest **out,
         .base_dir = work->core->config->base_dir,
         .cancel = &work->core->stop,
     };
-    return (*out_ops)->open(work->doc->spec, &work->env, out, err);
+    return (*out_ops)->open(spec, &work->env, out, err);
 }
 
 /* A state's message with the messages it points to. */
@@ -328,15 +321,17 @@ state_to_proto(const struct dest_state *in, struct state_message *message)
     out->totals = &message->totals;
     out->has_batches = true;
     out->batches = in->batches;
+    out->has_replayed = true;
+    out->replayed = in->replayed;
 }
 
 static enum ps_status
-run_ddl(struct work *work, const struct spec_column *columns, size_t count,
+run_ddl(struct leaf_work *work, const struct spec_column *columns, size_t count,
         struct dest_state *out_state, struct ps_error *err)
 {
     const struct dest_ops *ops = NULL;
     struct dest *dest = NULL;
-    enum ps_status status = open_dest(work, &ops, &dest, err);
+    enum ps_status status = leaf_work_open_dest(work, work->doc->spec, &ops, &dest, err);
     if (status == PS_OK) {
         struct dest_table table = {.pipeline_name = work->doc->name,
                                    .uuid = work->doc->uuid,
@@ -350,7 +345,7 @@ run_ddl(struct work *work, const struct spec_column *columns, size_t count,
 }
 
 static enum ps_status
-do_prepare(struct work *work, struct ps_error *err)
+do_prepare(struct leaf_work *work, struct ps_error *err)
 {
     struct infer *infer = NULL;
     const struct spec_column *columns = NULL;
@@ -376,7 +371,7 @@ do_prepare(struct work *work, struct ps_error *err)
     if (status != PS_OK) {
         goto out;
     }
-    result_init(work, &result);
+    leaf_work_result_init(work, &result);
     out = ps_xcalloc(count, sizeof *out);
     out_at = ps_xcalloc(count, sizeof *out_at);
     leaf_columns_to_proto(columns, count, out);
@@ -391,7 +386,7 @@ do_prepare(struct work *work, struct ps_error *err)
     result.sample_rows = (char **)(uintptr_t)rows;
     result.dest = prepare ? &dest.state : NULL;
     result.table = (char *)(uintptr_t)spec_str(work->doc->spec, "destination.table");
-    status = send_result(work, &result, err);
+    status = leaf_work_send(work, &result, err);
 out:
     ps_free(out_at);
     ps_free(out);
@@ -444,7 +439,7 @@ on_ledger_range(void *ctx, const struct dest_range *range, struct batch_id batch
 }
 
 static enum ps_status
-send_ledger_pages(struct work *work, const struct dest_ops *ops, struct dest *dest,
+send_ledger_pages(struct leaf_work *work, const struct dest_ops *ops, struct dest *dest,
                   const struct dest_state *state, struct ps_error *err)
 {
     struct ledger_page *page = ps_xcalloc(1, sizeof *page);
@@ -481,13 +476,13 @@ send_ledger_pages(struct work *work, const struct dest_ops *ops, struct dest *de
             state_to_proto(&end, &end_state);
         }
         if (status == PS_OK) {
-            result_init(work, &result);
+            leaf_work_result_init(work, &result);
             result.last = last;
             result.dest = &dest_state.state;
             result.dest_end = last ? &end_state.state : NULL;
             result.n_ranges = page->count;
             result.ranges = page->items_at;
-            status = send_result(work, &result, err);
+            status = leaf_work_send(work, &result, err);
         }
         struct ps_buf swap = cursor;
         cursor = next;
@@ -501,12 +496,12 @@ send_ledger_pages(struct work *work, const struct dest_ops *ops, struct dest *de
 }
 
 static enum ps_status
-do_reconcile(struct work *work, struct ps_error *err)
+do_reconcile(struct leaf_work *work, struct ps_error *err)
 {
     const struct dest_ops *ops = NULL;
     struct dest *dest = NULL;
     struct dest_state state = {0};
-    enum ps_status status = open_dest(work, &ops, &dest, err);
+    enum ps_status status = leaf_work_open_dest(work, work->doc->spec, &ops, &dest, err);
     if (status != PS_OK) {
         return ps_wrap(err, status, "destination");
     }
@@ -518,106 +513,10 @@ do_reconcile(struct work *work, struct ps_error *err)
     return status == PS_OK ? PS_OK : ps_wrap(err, status, "destination");
 }
 
-enum { REJECT_PAGE_BYTES = 768 * 1024 };
-
-struct reject_page {
-    Penstock__RejectRow items[REJECT_PAGE];
-    Penstock__RejectRow *items_at[REJECT_PAGE];
-    size_t count;
-    struct ps_buf bytes;
-};
-
-static char *
-page_text(struct ps_buf *bytes, struct ps_span text)
-{
-    char *at = (char *)bytes->ptr + bytes->len;
-    ps_buf_xappend(bytes, text.ptr, text.len);
-    ps_buf_xappend(bytes, "", 1);
-    return at;
-}
-
-static enum ps_status
-on_reject_row(void *ctx, const struct dest_reject_row *row, struct ps_error *err)
-{
-    struct reject_page *page = ctx;
-    size_t need = row->object.len + row->column.len + row->code.len + row->reason.len +
-                  row->raw.len + PS_ID_BYTES + 8;
-    if (page->count == REJECT_PAGE || page->bytes.len + need > REJECT_PAGE_BYTES) {
-        return ps_fail(err, PS_FULL, "the page is full");
-    }
-    Penstock__RejectRow *out = &page->items[page->count];
-    penstock__reject_row__init(out);
-    out->batch_id = page_bytes(&page->bytes, row->batch.id.b, PS_ID_BYTES);
-    out->object = page_bytes(&page->bytes, row->object.ptr, row->object.len);
-    out->offset = row->offset;
-    out->has_length = true;
-    out->length = row->length;
-    out->has_line = row->line > 0;
-    out->line = row->line;
-    out->column = row->column.len > 0 ? page_text(&page->bytes, row->column) : NULL;
-    out->code = page_text(&page->bytes, row->code);
-    out->reason = page_text(&page->bytes, row->reason);
-    out->has_raw = true;
-    out->raw = page_bytes(&page->bytes, row->raw.ptr, row->raw.len);
-    out->has_at_ms = true;
-    out->at_ms = row->at_ms;
-    page->items_at[page->count++] = out;
-    return PS_OK;
-}
-
-static enum ps_status
-read_rejects(struct work *work, const struct dest_ops *ops, struct dest *dest,
-             struct reject_page *page, struct ps_error *err)
-{
-    struct ps_buf next = PS_BUF_INIT;
-    struct dest_page wanted = {
-        .uuid = work->doc->uuid,
-        .cursor = ps_span(work->task->cursor.data, work->task->cursor.len),
-        .limit = work->task->has_limit && work->task->limit < REJECT_PAGE ? work->task->limit
-                                                                          : REJECT_PAGE,
-        .next = &next,
-    };
-    enum ps_status status = ops->rejects(dest, &wanted, on_reject_row, page, err);
-    if (status == PS_FULL && page->count > 0) {
-        status = PS_OK; /* the cursor stands after the last row that fitted */
-    }
-    if (status == PS_OK) {
-        Penstock__TaskResult result;
-        result_init(work, &result);
-        result.n_rejects = page->count;
-        result.rejects = page->items_at;
-        result.has_cursor = !wanted.last;
-        result.cursor = proto_bytes(next.ptr, next.len);
-        status = send_result(work, &result, err);
-    }
-    ps_buf_fini(&next);
-    return status;
-}
-
-static enum ps_status
-do_rejects(struct work *work, struct ps_error *err)
-{
-    const struct dest_ops *ops = NULL;
-    struct dest *dest = NULL;
-    enum ps_status status = open_dest(work, &ops, &dest, err);
-    if (status != PS_OK) {
-        return ps_wrap(err, status, "destination");
-    }
-    struct reject_page *page = ps_xcalloc(1, sizeof *page);
-    status = ps_buf_reserve(&page->bytes, REJECT_PAGE_BYTES, err);
-    if (status == PS_OK) {
-        status = read_rejects(work, ops, dest, page, err);
-    }
-    ps_buf_fini(&page->bytes);
-    ps_free(page);
-    ops->close(dest);
-    return status == PS_OK ? PS_OK : ps_wrap(err, status, "destination");
-}
-
 /* ---- the thread */
 
 static enum ps_status
-do_task(struct work *work, struct ps_error *err)
+do_task(struct leaf_work *work, struct ps_error *err)
 {
     switch (work->task->kind) {
     case PENSTOCK__TASK_KIND__TASK_DISCOVER:
@@ -626,18 +525,21 @@ do_task(struct work *work, struct ps_error *err)
     case PENSTOCK__TASK_KIND__TASK_PREPARE:
         return do_prepare(work, err);
     case PENSTOCK__TASK_KIND__TASK_READ_REJECTS:
-        return do_rejects(work, err);
+        return leaf_rejects_read(work, err);
     case PENSTOCK__TASK_KIND__TASK_RECONCILE:
         return do_reconcile(work, err);
+    case PENSTOCK__TASK_KIND__TASK_REPLAY:
+        return leaf_replay_run(work, err);
     case _PENSTOCK__TASK_KIND_IS_INT_SIZE:
         break;
     }
     return ps_fail(err, PS_REFUSED, "unknown kind of task %d", (int)work->task->kind);
 }
 
-/* Preparing is repeatable, so a full disk below the destination is waited out here. */
+/* Preparing and replaying are repeatable, so a full disk below the destination is waited out here.
+ */
 static enum ps_status
-do_task_in_room(struct work *work, struct ps_error *err)
+do_task_in_room(struct leaf_work *work, struct ps_error *err)
 {
     struct leaf_core *core = work->core;
     for (unsigned attempt = 0;; attempt++) {
@@ -645,8 +547,10 @@ do_task_in_room(struct work *work, struct ps_error *err)
         if (attempt > 0) {
             leaf_core_note(core, "%s", "");
         }
-        if (status == PS_OK || work->task->kind != PENSTOCK__TASK_KIND__TASK_PREPARE ||
-            !leaf_decide_waits_for_room(err) || atomic_load(&core->drain)) {
+        bool repeats = work->task->kind == PENSTOCK__TASK_KIND__TASK_PREPARE ||
+                       work->task->kind == PENSTOCK__TASK_KIND__TASK_REPLAY;
+        if (status == PS_OK || !repeats || !leaf_decide_waits_for_room(err) ||
+            atomic_load(&core->drain)) {
             return status;
         }
         if (!leaf_core_wait_for_room(core, NULL, "destination's", attempt, err)) {
@@ -659,7 +563,7 @@ static void
 run_task(struct leaf_core *core, Penstock__LeafTask *message)
 {
     struct ps_error err = {0};
-    struct work work = {.core = core, .task = message->task};
+    struct leaf_work work = {.core = core, .task = message->task};
     work.doc = leaf_docs_find(
         core->docs, ps_span(message->task->pipeline_uuid.data, message->task->pipeline_uuid.len),
         message->task->spec_rev);
@@ -669,14 +573,14 @@ run_task(struct leaf_core *core, Penstock__LeafTask *message)
     if (status != PS_OK && status != PS_FENCED && !atomic_load(&core->stop)) {
         Penstock__TaskResult result;
         struct ps_error send_err = {0};
-        result_init(&work, &result);
+        leaf_work_result_init(&work, &result);
         result.ok = false;
         result.code = err.code[0] != '\0' ? err.code : (char *)(uintptr_t)ps_status_name(status);
         result.text = err.text;
         result.has_fail_class = true;
         result.fail_class = leaf_decide_extract_failure(&err);
         /* An agent that is gone is noticed by the link thread. */
-        (void)!send_result(&work, &result, &send_err);
+        (void)!leaf_work_send(&work, &result, &send_err);
     }
     leaf_doc_unref(core->docs, work.doc);
 }
