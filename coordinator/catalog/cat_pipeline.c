@@ -55,6 +55,7 @@ cat_pipeline_fill(sqlite3_stmt *stmt, struct cat_pipeline *out)
     out->slowest_object = sql_column_span(stmt, c++);
     out->slowest_ms = (uint64_t)sql_column_int(stmt, c++);
     out->reconcile = sql_column_span(stmt, c++);
+    out->replayed = (uint64_t)sql_column_int(stmt, c++);
     out->spec_json = sql_column_text(stmt, c++);
     out->columns = sql_column_span(stmt, c++);
 }
@@ -94,7 +95,7 @@ cat_pipeline_each(sqlite3_stmt *stmt, cat_pipeline_fn each, void *ctx, struct ps
         sql_u64((row)->counts.updated), sql_u64((row)->counts.skipped),                            \
         sql_u64((row)->counts.rejected_at_load), sql_u64((row)->counts.raw_bytes),                 \
         sql_u64((row)->counts.unwrapped_bytes), sql_blob((row)->slowest_object),                   \
-        sql_u64((row)->slowest_ms), sql_blob((row)->reconcile)
+        sql_u64((row)->slowest_ms), sql_blob((row)->reconcile), sql_u64((row)->replayed)
 
 enum ps_status
 cat_pipeline_insert(struct catalog *catalog, struct cat_pipeline *row, struct ps_error *err)
@@ -147,7 +148,7 @@ cat_pipeline_delete(struct catalog *catalog, uint64_t pipeline_id, struct ps_err
     static const enum query_name deletes[] = {
         QUERY_PIPELINE_DELETE_SPEC,    QUERY_PIPELINE_DELETE_OBJECTS, QUERY_PIPELINE_DELETE_KNOWN,
         QUERY_PIPELINE_DELETE_BATCHES, QUERY_PIPELINE_DELETE_RANGES,  QUERY_PIPELINE_DELETE_PARTS,
-        QUERY_PIPELINE_DELETE,
+        QUERY_PIPELINE_DELETE_REPLAYS, QUERY_PIPELINE_DELETE,
     };
     enum ps_status status = PS_OK;
     for (size_t i = 0; status == PS_OK && i < sizeof deletes / sizeof deletes[0]; i++) {

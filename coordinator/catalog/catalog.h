@@ -155,6 +155,12 @@ PS_MUSTCHECK enum ps_status cat_batch_get(struct catalog *catalog, uint64_t pipe
                                           struct batch_id id, cat_batch_fn each, void *ctx,
                                           struct ps_error *err);
 
+/* ---- cat_replay.c */
+/* *out_fresh: the replay's counts are not in the pipeline's totals yet. */
+PS_MUSTCHECK enum ps_status cat_replay_enter(struct catalog *catalog, uint64_t pipeline_id,
+                                             struct batch_id id, bool *out_fresh,
+                                             struct ps_error *err);
+
 /* ---- cat_agent.c */
 PS_MUSTCHECK enum ps_status cat_agent_save(struct catalog *catalog, const struct cat_agent *row,
                                            struct ps_error *err);

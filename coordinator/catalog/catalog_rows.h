@@ -61,7 +61,8 @@ struct cat_pipeline {
     uint64_t batches_loaded;
     uint64_t batches_quarantined;
     uint64_t retries;
-    struct cat_counts counts;
+    struct cat_counts counts; /* replays' own among them */
+    uint64_t replayed;        /* rejects that replays have taken up: their decoded, summed */
     struct ps_span slowest_object;
     uint64_t slowest_ms;
     struct ps_span reconcile; /* a packed penstock.ApiReconcile; empty: there was none */

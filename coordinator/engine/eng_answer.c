@@ -6,6 +6,7 @@
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_prove.h"
+#include "coordinator/engine/eng_replay.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_sync.h"
 #include "coordinator/engine/eng_task.h"
@@ -155,7 +156,7 @@ eng_sync_add_task(struct engine *engine, struct eng_agent *agent, struct eng_tas
     add_spec(engine, agent, task->pipeline, task->pipeline->row.spec_rev);
     Penstock__SyncReply *reply = eng_sync_reply(agent);
     ENG_PUSH(reply->tasks, reply->n_tasks, eng_task_message(engine, task));
-    agent->answer_bytes += 1024;
+    agent->answer_bytes += 1024 + eng_replay_bytes(task);
     task->resend = false;
 }
 

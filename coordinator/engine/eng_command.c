@@ -122,6 +122,7 @@ raise_generation(struct engine *engine, struct eng_pipeline *p, const char *path
     p->row.objects_quarantined = p->row.bytes = p->row.bytes_done = p->row.bytes_pending = 0;
     p->row.batches_loaded = p->row.retries = p->row.slowest_ms = 0;
     p->row.counts = (struct cat_counts){0};
+    p->row.replayed = 0;
     eng_set_span(&p->row.slowest_object, ps_span(NULL, 0));
     eng_hot_forget_all(p);
     eng_event(engine, p, "pipeline.generation_raised", p->row.name, "generation %llu: %s changed",
@@ -271,6 +272,9 @@ eng_command(struct engine *engine, struct engine_command *command)
         break;
     case COMMAND_RECONCILE:
         eng_reconcile_command(engine, command, p);
+        break;
+    case COMMAND_REPLAY:
+        eng_wait_replay(engine, p, command);
         break;
     case COMMAND_WATCH:
         eng_wait_watch(engine, command);

@@ -83,9 +83,12 @@ eng_grant_forget(struct engine *engine, struct eng_agent *agent)
 bool
 eng_grant_over_tolerance(const struct eng_pipeline *p)
 {
+    /* What replays took up is decoded twice, and where it is refused again rejected twice. */
     const struct cat_counts *counts = &p->row.counts;
-    return spec_over_tolerance(p->limits.tolerance, counts->rejected + counts->rejected_at_load,
-                               counts->decoded);
+    uint64_t rejected = counts->rejected + counts->rejected_at_load;
+    uint64_t replayed = p->row.replayed;
+    return spec_over_tolerance(p->limits.tolerance, rejected > replayed ? rejected - replayed : 0,
+                               counts->decoded > replayed ? counts->decoded - replayed : 0);
 }
 
 bool

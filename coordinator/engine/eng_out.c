@@ -112,3 +112,15 @@ eng_out_send_all(struct engine *engine)
         ps_free(reply);
     }
 }
+
+void *
+eng_out_copy(const ProtobufCMessage *message)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    uint8_t *packed = ps_xalloc(len + 1);
+    protobuf_c_message_pack(message, packed);
+    ProtobufCMessage *copy = protobuf_c_message_unpack(message->descriptor, NULL, len, packed);
+    ps_free(packed);
+    PS_ASSERT(copy != NULL);
+    return copy;
+}

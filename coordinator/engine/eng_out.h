@@ -16,6 +16,8 @@ ProtobufCBinaryData eng_out_bytes(struct ps_span bytes);
 ProtobufCBinaryData eng_out_id(const struct ps_id *id);
 Penstock__Column *eng_out_column(const Penstock__Column *column);
 Penstock__ObjectRef *eng_out_object(const Penstock__ObjectRef *ref);
+/* A copy of the message, all its own. */
+void *eng_out_copy(const ProtobufCMessage *message);
 /* Appends item to a repeated field. */
 #define ENG_PUSH(array, count, item)                                                               \
     do {                                                                                           \

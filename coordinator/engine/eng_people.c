@@ -51,6 +51,9 @@ eng_people_free_command(struct engine_command *command)
     ps_free(command->name);
     ps_free(command->spec_json);
     ps_free(command->cursor);
+    msg_free(command->rejects == NULL ? NULL : &command->rejects->base);
+    ps_free(command->key);
+    ps_free(command->body);
     *command = (struct engine_command){0};
 }
 
@@ -66,6 +69,7 @@ free_answer(struct eng_answer *answer)
         msg_free(&answer->rejects[i]->base);
     }
     ps_free(answer->rejects);
+    msg_free(answer->replay == NULL ? NULL : &answer->replay->base);
     for (size_t i = 0; i < answer->error_count; i++) {
         msg_free(&answer->errors[i]->base);
     }
@@ -97,6 +101,7 @@ send_one(struct engine *engine, struct eng_answer *answer)
         .sample = answer->sample,
         .rejects = (const Penstock__ApiReject *const *)answer->rejects,
         .reject_count = answer->reject_count,
+        .replay = answer->replay,
         .next_cursor = answer->next_cursor,
         .errors = (const Penstock__ApiFieldError *const *)answer->errors,
         .error_count = answer->error_count,

@@ -18,6 +18,7 @@ struct eng_answer {
     Penstock__ApiSample *sample; /* owned, as the rest */
     Penstock__ApiReject **rejects;
     size_t reject_count;
+    Penstock__ApiReplay *replay;
     struct ps_span next_cursor;
     Penstock__ApiFieldError **errors;
     size_t error_count;

@@ -383,6 +383,7 @@ conclude(struct engine *engine, struct eng_pipeline *p)
     Penstock__ApiReconcile *report = p->report;
     struct eng_reading *reading = p->reading;
     struct cat_counts counts = reading->counts;
+    uint64_t replayed = reading->replayed;
     uint64_t batches = reading->is_ours ? reading->batches : 0;
     struct eng_found *found = reading->found;
     size_t found_count = reading->found_count;
@@ -394,6 +395,7 @@ conclude(struct engine *engine, struct eng_pipeline *p)
     if (!report->dry_run) {
         settle_found(engine, p, found, found_count);
         p->row.counts = counts;
+        p->row.replayed = replayed;
         p->row.batches_loaded = batches;
         p->row.reconciled = true;
         p->is_distrusted = false;
@@ -482,6 +484,18 @@ eng_reconcile_scan(struct engine *engine, struct eng_pipeline *p)
 }
 
 /* ---- the task */
+/* A replay whose result was lost with a coordinator is in the ledger alone: where both know the
+ * same batches, the totals are the ledger's. */
+static void
+take_replays(struct eng_pipeline *p, const Penstock__DestState *dest)
+{
+    if (dest->has_pipeline_uuid && dest->has_replayed && dest->totals != NULL &&
+        dest->has_batches && dest->batches == p->row.batches_loaded) {
+        p->row.counts = eng_counts(dest->totals);
+        p->row.replayed = dest->replayed;
+    }
+}
+
 /* False: nothing of the ledger is read, or the reading was refused. */
 static bool
 begin(struct engine *engine, struct eng_task *task, const Penstock__TaskResult *chunk, bool *out_on)
@@ -498,6 +512,7 @@ begin(struct engine *engine, struct eng_task *task, const Penstock__TaskResult *
         return false; /* the task is gone */
     }
     if (!all) {
+        take_replays(p, chunk->dest);
         p->row.reconciled = true;
         p->is_distrusted = false;
         p->dirty = true;
@@ -537,6 +552,7 @@ eng_reconcile_chunk(struct engine *engine, struct eng_task *task, const Penstock
     if (end != NULL && reading->is_ours) {
         reading->is_disturbed = reading->is_disturbed || end->batches != reading->batches;
         reading->counts = end->totals == NULL ? (struct cat_counts){0} : eng_counts(end->totals);
+        reading->replayed = end->replayed;
     }
     reading->is_scanning = true;
     eng_reconcile_save(p);

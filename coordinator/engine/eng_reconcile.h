@@ -25,6 +25,7 @@ struct eng_reading {
     bool is_scanning;  /* all is read; now what the ledger did not name is looked at */
     uint64_t batches;  /* in the ledger when it began */
     struct cat_counts counts;
+    uint64_t replayed;
     uint8_t *covered; /* a bit a batch partition: the ledger has what the catalog says of it */
     size_t covered_bytes;
     uint64_t after_id; /* scanning */

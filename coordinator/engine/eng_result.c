@@ -54,6 +54,7 @@ eng_result_chunk(struct engine *engine, struct eng_task *task, const Penstock__T
         return eng_reconcile_chunk(engine, task, chunk);
     case PENSTOCK__TASK_KIND__TASK_SAMPLE:
     case PENSTOCK__TASK_KIND__TASK_READ_REJECTS:
+    case PENSTOCK__TASK_KIND__TASK_REPLAY:
         return eng_wait_chunk(engine, task, chunk);
     case PENSTOCK__TASK_KIND__TASK_DISCOVER:
     case _PENSTOCK__TASK_KIND_IS_INT_SIZE:

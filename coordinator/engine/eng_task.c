@@ -8,6 +8,7 @@
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_reconcile.h"
+#include "coordinator/engine/eng_replay.h"
 #include "coordinator/engine/eng_sync.h"
 #include "coordinator/engine/eng_wait.h"
 #include "coordinator/sched/sched.h"
@@ -130,16 +131,24 @@ eng_task_any_free(const struct engine *engine)
     return false;
 }
 
+/* A replay carries its rows: another goes with the next answer. */
+static bool
+has_room(const struct eng_agent *agent, const struct eng_task *task)
+{
+    return agent->answer == NULL || agent->answer_bytes < ENG_REPLY_BYTES / 8 ||
+           eng_replay_bytes(task) == 0;
+}
+
 void
 eng_task_add_orders(struct engine *engine, struct eng_agent *agent)
 {
     PS_ASSERT(agent != NULL);
     PS_LIST_FOR (at, &engine->tasks) {
         struct eng_task *task = PS_CONTAINER(at, struct eng_task, link);
-        if (task->holder == agent && task->resend) {
+        if (task->holder == agent && task->resend && has_room(agent, task)) {
             eng_sync_add_task(engine, agent, task);
         } else if (task->holder == NULL && agent->want_tasks > 0 && !agent->draining &&
-                   task->not_before_ms <= engine->now_ms &&
+                   task->not_before_ms <= engine->now_ms && has_room(agent, task) &&
                    eng_grant_sees(engine, task->pipeline, agent)) {
             task->holder = agent;
             task->epoch++;
@@ -160,7 +169,6 @@ eng_task_add_orders(struct engine *engine, struct eng_agent *agent)
 Penstock__Task *
 eng_task_message(struct engine *engine, const struct eng_task *task)
 {
-    (void)engine;
     struct eng_pipeline *p = task->pipeline;
     Penstock__Task *out = ENG_NEW(Penstock__Task, PENSTOCK__TASK__INIT);
     out->task_id = eng_out_id(&task->id.id);
@@ -177,6 +185,16 @@ eng_task_message(struct engine *engine, const struct eng_task *task)
     out->limit = task->limit;
     out->has_filter = task->filter.len > 0;
     out->filter = eng_out_bytes(task->filter);
+    out->replay = eng_replay_order(engine, task);
+    if (out->replay != NULL) {
+        struct cat_stamp stamp = catalog_stamp(engine->env.catalog);
+        out->stamp = ENG_NEW(Penstock__Stamp, PENSTOCK__STAMP__INIT);
+        out->stamp->cluster_epoch = stamp.cluster_epoch;
+        out->stamp->commit_seq = stamp.commit_seq;
+    }
+    if (task->wait != NULL && task->wait->command.rejects != NULL) {
+        out->rejects = eng_out_copy(&task->wait->command.rejects->base);
+    }
     for (size_t i = 0; i < task->object_count; i++) {
         ENG_PUSH(out->objects, out->n_objects, eng_out_object(task->objects[i]));
     }

@@ -7,6 +7,7 @@
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_people.h"
+#include "coordinator/engine/eng_replay.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_task.h"
 
@@ -14,6 +15,7 @@ enum {
     WATCH_MOST_MS = 60000,
     SAMPLE_MS = 60000,
     REJECTS_MS = 30000,
+    REPLAY_MS = 120000,
     NO_AGENT_MS = 5000, /* an agent that is just starting is waited for */
     REJECTS_MOST = 1000,
 };
@@ -89,6 +91,19 @@ eng_wait_rejects(struct engine *engine, struct eng_pipeline *p, struct engine_co
     eng_set_span(&wait->task->cursor, ps_span(wait->command.cursor, wait->command.cursor_len));
 }
 
+void
+eng_wait_replay(struct engine *engine, struct eng_pipeline *p, struct engine_command *own_command)
+{
+    if (own_command->body_len > ENG_REPLAY_BYTES) {
+        eng_people_fail(engine, own_command, PS_REFUSED, "body_too_large",
+                        "at most %d bytes of rows at once", ENG_REPLAY_BYTES);
+        return;
+    }
+    struct eng_wait *wait = add(engine, own_command, task_time(engine, REPLAY_MS));
+    wait->task = eng_task_add(engine, p, PENSTOCK__TASK_KIND__TASK_REPLAY);
+    wait->task->wait = wait;
+}
+
 bool
 eng_wait_sampled(struct engine *engine, struct eng_task *task, const Penstock__Discovered *page)
 {
@@ -146,6 +161,15 @@ new_reject(const Penstock__RejectRow *row)
     out->has_raw = row->has_raw;
     out->raw = eng_out_bytes(eng_span(row->raw));
     out->at = row->has_at_ms ? eng_out_text(ps_clock_text(row->at_ms, text)) : NULL;
+    out->has_n = row->has_n;
+    out->n = row->n;
+    out->state = eng_out_text(row->state);
+    out->edited = eng_out_text(row->edited);
+    out->fields_json = eng_out_text(row->fields_json);
+    if (row->has_replayed_by && ps_id_from_span(eng_span(row->replayed_by), &id)) {
+        out->replayed_by = eng_out_text(ps_id_text(id, id_text));
+        out->replayed_at = eng_out_text(ps_clock_text(row->replayed_ms, text));
+    }
     return out;
 }
 
@@ -170,7 +194,11 @@ eng_wait_chunk(struct engine *engine, struct eng_task *task, const Penstock__Tas
         ENG_PUSH(wait->rejects, wait->reject_count, new_reject(chunk->rejects[i]));
     }
     if (chunk->last) {
+        Penstock__ApiReplay *replay = task->kind == PENSTOCK__TASK_KIND__TASK_REPLAY
+                                          ? eng_replay_take(engine, task->pipeline, chunk)
+                                          : NULL;
         struct eng_answer *answer = end(engine, wait);
+        answer->replay = replay;
         eng_set_span(&answer->next_cursor,
                      chunk->has_cursor ? eng_span(chunk->cursor) : ps_span(NULL, 0));
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* coordinator/engine/eng_wait.h: commands that wait: for a change (WATCH) or for what an agent
- * finds out (SAMPLE, REJECTS). Invariant: each ends with one answer, at the latest when its time is
- * up. */
+ * finds out or does (SAMPLE, REJECTS, REPLAY).
+ * Invariant: each ends with one answer, at the latest when its time is up. */
 #ifndef COORDINATOR_ENGINE_ENG_WAIT_H
 #define COORDINATOR_ENGINE_ENG_WAIT_H
 
@@ -22,11 +22,14 @@ void eng_wait_sample(struct engine *engine, struct eng_pipeline *pipeline,
                      struct engine_command *own_command);
 void eng_wait_rejects(struct engine *engine, struct eng_pipeline *pipeline,
                       struct engine_command *own_command);
+void eng_wait_replay(struct engine *engine, struct eng_pipeline *pipeline,
+                     struct engine_command *own_command);
 
 /* A page of a discovery that was made for a sample. False: it is enough; the task is gone. */
 bool eng_wait_sampled(struct engine *engine, struct eng_task *task,
                       const Penstock__Discovered *page);
-/* A chunk of SAMPLE or READ_REJECTS. False: no more is wanted; the task is gone after the last. */
+/* A chunk of SAMPLE, READ_REJECTS or REPLAY. False: no more is wanted; the task is gone after the
+ * last. */
 bool eng_wait_chunk(struct engine *engine, struct eng_task *task,
                     const Penstock__TaskResult *chunk);
 /* The task is given to another agent: what the first one found is forgotten. */

@@ -34,7 +34,8 @@ enum command_kind {
     COMMAND_DELETE,
     COMMAND_SAMPLE,    /* dry run: infer on an agent; answers with ApiSample */
     COMMAND_RECONCILE, /* dry_run, trust_ledger; answers at once: WATCH tells how it goes on */
-    COMMAND_REJECTS,   /* relayed from an agent; limit, cursor, filter */
+    COMMAND_REJECTS,   /* relayed from an agent; limit, cursor, rejects */
+    COMMAND_REPLAY,    /* rows of body are loaded by an agent; key; answers with ApiReplay */
     COMMAND_WATCH,  /* answers with the ApiPipeline once revision > `revision` or wait_ms is over */
     COMMAND_AGENTS, /* all agents with their leaves, as last heard */
 };
@@ -49,6 +50,7 @@ struct command_result {
     const Penstock__ApiSample *sample;
     const Penstock__ApiReject *const *rejects;
     size_t reject_count;
+    const Penstock__ApiReplay *replay;
     const Penstock__ApiAgent *const *agents;
     size_t agent_count;
     struct ps_span next_cursor;
@@ -62,6 +64,10 @@ struct engine_command {
     uint32_t limit;
     uint8_t *cursor;
     size_t cursor_len;
+    Penstock__RejectFilter *rejects; /* REJECTS: which; NULL: all. Owned, as are the next two */
+    char *key;                       /* REPLAY: names the request; NULL: it cannot be repeated */
+    uint8_t *body;
+    size_t body_len;
     uint64_t revision; /* WATCH: what the asker has seen. PUT: If-Match, 0 = any */
     uint32_t wait_ms;
     bool dry_run;      /* RECONCILE: change nothing */

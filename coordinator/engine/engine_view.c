@@ -62,6 +62,9 @@ fill_totals(struct engine_view_pipeline *view, const struct cat_pipeline *row)
     SET(totals, batches_loaded, row->batches_loaded);
     SET(totals, batches_quarantined, row->batches_quarantined);
     SET(totals, retries, row->retries);
+    uint64_t rejected = row->counts.rejected + row->counts.rejected_at_load;
+    SET(totals, replayed, row->replayed);
+    SET(totals, rejects_open, rejected > row->replayed ? rejected - row->replayed : 0);
     engine_view_counts(&row->counts, &view->counts);
     totals->counts = &view->counts;
     view->message.totals = totals;

@@ -107,6 +107,7 @@ answer_command(struct engine_command *command)
     case COMMAND_DELETE:
     case COMMAND_SAMPLE:
     case COMMAND_AGENTS:
+    case COMMAND_REPLAY:
         command->reply(command->ctx, &result);
         break;
     }
