@@ -375,5 +375,9 @@ cli_follow_exit(const struct cli_followed *followed, const json_t *baseline)
     if (strcmp(state, "stopped") == 0) {
         return CLI_EXIT_INTERRUPTED;
     }
-    return cli_figures(followed->pipeline, baseline).rejected > 0 ? CLI_EXIT_REJECTS : CLI_EXIT_OK;
+    /* Those that were replayed meanwhile are in the table. */
+    const json_t *open = cli_json_at(followed->pipeline, "totals.rejects_open");
+    bool any_open = open == NULL || cli_json_u64(followed->pipeline, "totals.rejects_open") > 0;
+    bool any = cli_figures(followed->pipeline, baseline).rejected > 0;
+    return any && any_open ? CLI_EXIT_REJECTS : CLI_EXIT_OK;
 }

@@ -126,9 +126,19 @@ cli_http_begin(struct cli_http *http, const struct cli_request *request)
         if (request->body != NULL) {
             ps_json_print(request->body, 0, &call->text);
         }
-        call->headers = curl_slist_append(call->headers, "Content-Type: application/json");
+        if (request->lines != NULL) {
+            ps_buf_xappend(&call->text, request->lines, strlen(request->lines));
+        }
+        call->headers = curl_slist_append(call->headers, request->lines != NULL
+                                                             ? "Content-Type: application/x-ndjson"
+                                                             : "Content-Type: application/json");
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, ps_buf_str(&call->text));
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    }
+    if (request->key != NULL) {
+        char *header = ps_xasprintf("Idempotency-Key: %s", request->key);
+        call->headers = curl_slist_append(call->headers, header);
+        ps_free(header);
     }
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
     curl_multi_add_handle(http->multi, easy);

@@ -28,6 +28,8 @@ struct cli_request {
     const char *method; /* "GET" … */
     const char *path;   /* "/v1/pipelines", encoded */
     const json_t *body; /* borrowed; NULL = none */
+    const char *lines;  /* borrowed, in place of body: JSON lines */
+    const char *key;    /* Idempotency-Key; NULL = none */
     long timeout_ms;    /* 0: 30 s */
 };
 

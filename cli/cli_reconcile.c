@@ -205,7 +205,7 @@ cli_run_reconcile(const struct cli_args *args)
     struct ps_error err = {0};
     enum cli_form form;
     struct cli_connection connection = {0};
-    bool all = cli_args_has(args, CLI_OPT_ALL_PIPELINES);
+    bool all = cli_args_has(args, CLI_OPT_ALL);
     if (cli_out_form(args, &form, &err) != PS_OK || all == (args->word_count > 0)) {
         cli_complain("%s", err.text[0] != '\0' ? err.text
                            : all               ? "reconcile takes names or --all, not both"
