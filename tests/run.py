@@ -111,6 +111,8 @@ def families(f):
         'link_cuts': ('the line to a database server is cut at chosen bytes of a transaction', [
             scenario.format('link_cuts.py', f'--dest {dest} --samples {f["link_cut_samples"]}')
             for dest in ('postgresql', 'mysql')]),
+        'replay': ('rejects replayed: edited, read otherwise, by many at once, kill -9', [
+            scenario.format('replay.py', f'--kills {f["replay_kills"]}')]),
         'kill_asan': ('the same under asan', [
             f'python3 tests/scenario/kill.py --build build/asan --rounds {f["asan_kill_rounds"]}']),
         'mutants': ('broken builds are caught', [
