@@ -62,6 +62,8 @@ def families(f):
         'cli': ('the command line as people use it', [scenario.format('cli.py', '')]),
         'same_rows': ('leaves and batch sizes give the same rows', [
             scenario.format('same_rows.py', '')]),
+        'sqlite_values': ('values into SQLite columns of every type, beside the sqlite3 shell', [
+            scenario.format('sqlite_values.py', '')]),
         'split': ('one large object in ranges over several leaves', [
             scenario.format('split.py', f'--large-mib {f["split_large_mib"]}'),
             scenario.format('kill.py', f'--large --rounds {f["kill_rounds_split"]}')]),

@@ -4,7 +4,7 @@
 /* Integers beyond this lie between doubles. */
 static const int64_t real_exact_max = INT64_C(1) << 53;
 
-enum { EXACT_DIGITS = 15 };
+enum { EXACT_DIGITS = 15, INT64_DIGITS = 19 };
 
 static bool
 is_space(uint8_t byte)
@@ -53,9 +53,18 @@ looks_numeric(const uint8_t *at, const uint8_t *end)
     return digits > 0 && at == end;
 }
 
-/* -?(0|[1-9][0-9]*)([.][0-9]+)? of at most 15 digits: the number says all that the text said. */
+/* Without a leading zero; as many digits as the ends of int64_t have are compared with them. */
 static bool
-is_plain_number(const uint8_t *at, const uint8_t *end)
+is_int64(const uint8_t *digits, size_t count, bool minus)
+{
+    const char *most = minus ? "9223372036854775808" : "9223372036854775807";
+    return count < INT64_DIGITS || (count == INT64_DIGITS && memcmp(digits, most, count) <= 0);
+}
+
+/* -?(0|[1-9][0-9]*)([.][0-9]+)? of at most 15 digits, or a whole number that becomes an integer:
+ * the number says all that the text said. */
+static bool
+is_plain_number(const uint8_t *at, const uint8_t *end, bool whole_is_integer)
 {
     bool minus = at < end && *at == '-';
     const uint8_t *digits = minus ? ++at : at;
@@ -73,6 +82,9 @@ is_plain_number(const uint8_t *at, const uint8_t *end)
         }
     }
     bool minus_zero = minus && count == 1 && *digits == '0';
+    if (whole_is_integer && at == end && (size_t)(end - digits) == count) {
+        return is_int64(digits, count, minus) && !minus_zero;
+    }
     return at == end && count <= EXACT_DIGITS && !minus_zero;
 }
 
@@ -85,7 +97,7 @@ dst_sqlite_value_check(enum dst_sqlite_check check, const struct cell *cell)
     if (cell->tag == CELL_TEXT) {
         const uint8_t *end = cell->ptr + cell->len;
         if (check != CHECK_NO_REAL && looks_numeric(cell->ptr, end) &&
-            !is_plain_number(cell->ptr, end)) {
+            !is_plain_number(cell->ptr, end, check == CHECK_NUMERIC)) {
             return "the column's numeric type would change this text (declare the column TEXT)";
         }
     } else if (cell->tag == CELL_INT) {

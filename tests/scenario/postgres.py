@@ -18,7 +18,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
-from cluster import ROOT, Cluster, Report, wait_for  # noqa: E402
+from cluster import Cluster, Report, wait_for  # noqa: E402
+from loads import Loads  # noqa: E402
 from pg_server import PgServer, find_bin  # noqa: E402
 
 # Values to write into a column of each type. A value that is not text of the type is there too.
@@ -104,27 +105,10 @@ def sql_text(value):
     return "'" + value.replace("'", "''") + "'"
 
 
-class Story:
+class Story(Loads):
     def __init__(self, args, server, folder):
-        self.penstock = os.path.join(ROOT, args.build, 'bin', 'penstock')
-        self.build = args.build
+        super().__init__(args.build, folder, server.url())
         self.server = server
-        self.folder = folder
-        self.loads = 0
-
-    def load(self, rows, header, table, *more, url=None, env=None):
-        self.loads += 1
-        name = f'l{self.loads}'
-        path = os.path.join(self.folder, f'{name}.csv')
-        with open(path, 'w', newline='', encoding='utf-8') as out:
-            writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator='\n')
-            writer.writerow(header)
-            writer.writerows(rows)
-        done = subprocess.run(
-            [self.penstock, 'load', path, '--into', url or self.server.url(), '--table', table, '--name', name,
-             '--state', os.path.join(self.folder, name), '--leaves', '1', *more],
-            capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=120, check=False)
-        return done
 
     # ---- values
 

@@ -25,24 +25,47 @@ passes(enum dst_sqlite_check check, const char *text)
 
 Test(dst_sqlite_value, text_into_a_numeric_column)
 {
-    static const char *const kept[] = {"abc",        "",
-                                       "2024-01-02", "1.2.3",
-                                       "12a",        "-",
-                                       "0x10",       "1e",
-                                       "NaN",        "inf",
-                                       ".",          "1,5",
-                                       "12",         "-12",
-                                       "0",          "1.50",
-                                       "0.5",        "-0.25",
-                                       "+",          "e5",
-                                       "1 2",        "123456789012345"};
-    static const char *const changed[] = {"007",  "1e3",
-                                          " 12",  "12 ",
-                                          "+12",  "12345678901234567890",
-                                          "-0",   "1.",
-                                          ".5",   "0.1234567890123456",
-                                          "1E+2", "00",
-                                          "\t1\n"};
+    static const char *const kept[] = {"abc",
+                                       "",
+                                       "2024-01-02",
+                                       "1.2.3",
+                                       "12a",
+                                       "-",
+                                       "0x10",
+                                       "1e",
+                                       "NaN",
+                                       "inf",
+                                       ".",
+                                       "1,5",
+                                       "12",
+                                       "-12",
+                                       "0",
+                                       "1.50",
+                                       "0.5",
+                                       "-0.25",
+                                       "+",
+                                       "e5",
+                                       "1 2",
+                                       "123456789012345",
+                                       "9223372036854775807",
+                                       "-9223372036854775808",
+                                       "1234567890123456"};
+    static const char *const changed[] = {"007",
+                                          "1e3",
+                                          " 12",
+                                          "12 ",
+                                          "+12",
+                                          "12345678901234567890",
+                                          "-0",
+                                          "1.",
+                                          ".5",
+                                          "0.1234567890123456",
+                                          "1E+2",
+                                          "00",
+                                          "\t1\n",
+                                          "9223372036854775808",
+                                          "-9223372036854775809",
+                                          "1234567890123456.5"};
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
         cr_expect(passes(CHECK_NUMERIC, kept[i]), "%s", kept[i]);
     }
@@ -50,6 +73,7 @@ Test(dst_sqlite_value, text_into_a_numeric_column)
         cr_expect_not(passes(CHECK_NUMERIC, changed[i]), "%s", changed[i]);
         cr_expect(passes(CHECK_NOTHING, changed[i]), "%s", changed[i]);
     }
+    cr_expect_not(passes(CHECK_REAL, "1234567890123456"), "a double holds fewer digits");
 }
 
 Test(dst_sqlite_value, numbers)
@@ -74,19 +98,24 @@ Test(dst_sqlite_value, agrees_with_sqlite)
                  SQLITE_OK);
     cr_assert_eq(sqlite3_prepare_v2(db,
                                     "INSERT INTO t VALUES(?1, ?1)"
-                                    " RETURNING typeof(n), n = CAST(s AS REAL)",
+                                    " RETURNING typeof(n), n = CAST(s AS NUMERIC)",
                                     -1, &insert, NULL),
                  SQLITE_OK);
     struct ps_rand rand;
     ps_rand_seed(&rand, 7);
     for (int i = 0; i < 200000; i++) {
         static const char alphabet[] = "0012345.eE+- a";
-        char text[8];
-        size_t len = ps_rand_below(&rand, sizeof text);
+        char text[24];
+        size_t len = ps_rand_below(&rand, 8);
         for (size_t c = 0; c < len; c++) {
             text[c] = alphabet[ps_rand_below(&rand, sizeof alphabet - 1)];
         }
         text[len] = '\0';
+        if (i % 4 == 0) { /* around the ends of int64_t */
+            uint64_t near = (uint64_t)INT64_MAX + ps_rand_below(&rand, 40) - 20;
+            len = (size_t)snprintf(text, sizeof text, "%s%llu", i % 8 == 0 ? "-" : "",
+                                   (unsigned long long)near);
+        }
         sqlite3_reset(insert);
         sqlite3_bind_text(insert, 1, text, (int)len, SQLITE_STATIC);
         cr_assert_eq(sqlite3_step(insert), SQLITE_ROW);

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One `penstock load` after another, each of rows that a test has at hand."""
+import csv
+import os
+import subprocess
+
+from cluster import ROOT
+
+
+class Loads:
+    def __init__(self, build, folder, url):
+        self.penstock = os.path.join(ROOT, build, 'bin', 'penstock')
+        self.build = build
+        self.folder = folder
+        self.url = url
+        self.loads = 0
+
+    def load(self, rows, header, table, *more, url=None, env=None):
+        """Every field quoted, so that an empty one is no NULL. Returns the ended process."""
+        self.loads += 1
+        name = f'l{self.loads}'
+        path = os.path.join(self.folder, f'{name}.csv')
+        with open(path, 'w', newline='', encoding='utf-8') as out:
+            writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator='\n')
+            writer.writerow(header)
+            writer.writerows(rows)
+        return subprocess.run(
+            [self.penstock, 'load', path, '--into', url or self.url, '--table', table, '--name', name,
+             '--state', os.path.join(self.folder, name), '--leaves', '1', *more],
+            capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=120, check=False)
