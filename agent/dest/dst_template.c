@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A destination to copy: dst_NAME.c, a line in dests.def, a scheme in spec/spec_schemes.def, a
- * suite in tests/contract/test_dest_NAME.c. Built so that it stays true, listed in no table. dst_null.c
- * is the smallest driver that runs; dst_sqlite.c the one with a ledger.
+ * suite in tests/contract/test_dest_NAME.c. Built so that it stays true, listed in no table.
+ * dst_null.c is the smallest driver that runs; dst_sqlite.c the one with a ledger.
  *
  * What every driver owes (design §3.2):
  *  - One sealed batch is one transaction: read the fence and compare uuid and generation; insert
