@@ -1,62 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/stage/stage.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/stage/stage_internal.h"
 #include "agent/stage/stage_reject.h"
-#include "agent/stage/stage_segment.h"
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/failpoint.h"
 
 enum {
-    FREE_BLOCKS_MAX = 128,
     /* A block that one huge record has grown is not worth keeping. */
     FREE_BLOCK_CAP_MAX = 4 * BLOCK_TARGET_BYTES,
     REJECTS_FLUSH_BYTES = 256 * 1024,
-};
-
-struct stage {
-    struct stage_limits limits;
-    int dir_fd;
-    int lock_fd;
-    pthread_mutex_t lock; /* all below */
-    uint64_t memory;      /* of blocks and rejects that batches hold */
-    uint64_t disk;
-    uint64_t free_bytes; /* of the free list */
-    struct block *free[FREE_BLOCKS_MAX];
-    size_t free_count;
-    uint64_t open_batches;
-};
-
-struct stage_batch {
-    struct stage *stage;
-    struct batch_id id;
-    uint64_t epoch;
-    uint32_t ncols;
-    bool sealed;
-    uint64_t rows, rejects, bytes;
-    uint64_t memory; /* of this batch, inside stage->memory */
-    uint64_t disk;   /* inside stage->disk */
-    struct block **blocks;
-    size_t count, cap;
-    struct ps_buf reject_bytes;    /* in memory; with a segment: not yet written */
-    uint32_t reject_pending;       /* how many reject_bytes holds */
-    struct stage_segment *segment; /* NULL while all is in memory */
-
-    size_t next; /* reading */
-    struct stage_segment_at block_at, reject_at;
-    struct block read_block;
-    struct ps_buf read_rejects;
-    struct ps_span reject_rest;
-    bool reject_started;
+    MANIFEST_FRAME_BYTES = 64,
 };
 
 static enum ps_status
@@ -78,41 +40,6 @@ make_folders(const char *dir, struct ps_error *err)
         *slash = '/';
     }
     ps_free(path);
-    return status;
-}
-
-static bool
-ends_with(const char *name, const char *tail)
-{
-    size_t len = strlen(name);
-    size_t tail_len = strlen(tail);
-    return len >= tail_len && strcmp(name + len - tail_len, tail) == 0;
-}
-
-/* No sealed batch outlives its process yet, so every segment found is garbage. */
-static enum ps_status
-remove_garbage(struct stage *stage, const char *dir, struct ps_error *err)
-{
-    int fd = openat(stage->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *listing = fd < 0 ? NULL : fdopendir(fd);
-    if (listing == NULL) {
-        enum ps_status failed = ps_fail_errno(err, errno, "staging folder %s: list", dir);
-        if (fd >= 0) {
-            close(fd);
-        }
-        return failed;
-    }
-    enum ps_status status = PS_OK;
-    for (struct dirent *entry = readdir(listing); entry != NULL; entry = readdir(listing)) {
-        if (!ends_with(entry->d_name, ".seg") && !ends_with(entry->d_name, ".seg.tmp")) {
-            continue;
-        }
-        if (unlinkat(stage->dir_fd, entry->d_name, 0) != 0 && errno != ENOENT) {
-            status = ps_fail_errno(err, errno, "staging folder %s: remove %s", dir, entry->d_name);
-            break;
-        }
-    }
-    closedir(listing);
     return status;
 }
 
@@ -138,7 +65,7 @@ take_folder(struct stage *stage, const char *dir, struct ps_error *err)
         }
         return ps_fail_errno(err, errno, "staging folder %s: lock", dir);
     }
-    return remove_garbage(stage, dir, err);
+    return stage_kept_load(stage, dir, err);
 }
 
 enum ps_status
@@ -176,6 +103,7 @@ stage_close(struct stage *stage)
         close(stage->dir_fd);
     }
     pthread_mutex_destroy(&stage->lock);
+    ps_free(stage->kept);
     ps_free(stage);
 }
 
@@ -187,6 +115,20 @@ stage_memory_now(const struct stage *stage)
     uint64_t memory = open->memory;
     pthread_mutex_unlock(&open->lock);
     return memory;
+}
+
+struct stage_disk
+stage_disk_now(struct stage *stage)
+{
+    pthread_mutex_lock(&stage->lock);
+    struct stage_disk disk = {.bytes = stage->disk,
+                              .quota_bytes = stage->limits.quota_bytes,
+                              .largest_bytes = stage->largest,
+                              .kept_bytes = stage->kept_bytes,
+                              .kept_count = stage->kept_count,
+                              .discarded = stage->discarded};
+    pthread_mutex_unlock(&stage->lock);
+    return disk;
 }
 
 struct block *
@@ -216,7 +158,7 @@ stage_block_give(struct stage *stage, struct block **own_block)
     }
     bool kept = false;
     pthread_mutex_lock(&stage->lock);
-    if (stage->free_count < FREE_BLOCKS_MAX && block->cap <= FREE_BLOCK_CAP_MAX &&
+    if (stage->free_count < STAGE_FREE_BLOCKS_MAX && block->cap <= FREE_BLOCK_CAP_MAX &&
         stage->memory + stage->free_bytes + block->cap <= stage->limits.memory_bytes) {
         stage->free[stage->free_count++] = block;
         stage->free_bytes += block->cap;
@@ -265,6 +207,11 @@ disk_take(struct stage_batch *batch, uint64_t bytes, struct ps_error *err)
 {
     struct stage *stage = batch->stage;
     pthread_mutex_lock(&stage->lock);
+    /* What is kept waits for a grant that may never come, and can be extracted again: it makes room
+     * for a batch that nothing else will make room for. */
+    while (stage->disk + bytes > stage->limits.quota_bytes &&
+           stage->disk - stage->kept_bytes == batch->disk && stage_kept_evict_locked(stage)) {
+    }
     bool fits = stage->disk + bytes <= stage->limits.quota_bytes;
     bool alone = stage->disk == batch->disk;
     if (fits) {
@@ -321,11 +268,22 @@ flush_rejects(struct stage_batch *batch, struct ps_error *err)
     return status;
 }
 
-/* From here on this batch lives on disk: what it has in memory goes first, in order. */
-static enum ps_status
-spill(struct stage_batch *batch, struct ps_error *err)
+static void
+disk_give(struct stage_batch *batch, uint64_t bytes)
 {
-    uint64_t bytes = 128 + batch->reject_bytes.len + BLOCK_HEADER_BYTES;
+    pthread_mutex_lock(&batch->stage->lock);
+    batch->stage->disk -= bytes;
+    pthread_mutex_unlock(&batch->stage->lock);
+    batch->disk -= bytes;
+}
+
+/* What the batch has in memory, into a segment of its own that is not sealed yet. The memory stays
+ * the batch's. */
+static enum ps_status
+write_out(struct stage_batch *batch, struct stage_segment **out, uint64_t *out_bytes,
+          struct ps_error *err)
+{
+    uint64_t bytes = 128 + batch->reject_bytes.len + BLOCK_HEADER_BYTES + batch->manifest.len;
     for (size_t i = 0; i < batch->count; i++) {
         bytes += batch->blocks[i]->len + BLOCK_HEADER_BYTES;
     }
@@ -339,21 +297,44 @@ spill(struct stage_batch *batch, struct ps_error *err)
     for (size_t i = 0; status == PS_OK && i < batch->count; i++) {
         status = stage_segment_put_block(segment, batch->blocks[i], err);
     }
+    if (status == PS_OK && batch->reject_pending > 0) {
+        status = stage_segment_put_rejects(segment, ps_buf_span(&batch->reject_bytes),
+                                           batch->reject_pending, err);
+    }
     if (status != PS_OK) {
         stage_segment_remove(segment);
-        pthread_mutex_lock(&batch->stage->lock);
-        batch->stage->disk -= bytes;
-        pthread_mutex_unlock(&batch->stage->lock);
-        batch->disk -= bytes;
+        disk_give(batch, bytes);
         return status;
     }
+    *out = segment;
+    *out_bytes = bytes;
+    return PS_OK;
+}
+
+/* From here on this batch lives on disk. */
+static void
+leave_memory(struct stage_batch *batch, struct stage_segment *segment)
+{
     batch->segment = segment;
     memory_give_all(batch);
     for (size_t i = 0; i < batch->count; i++) {
         stage_block_give(batch->stage, &batch->blocks[i]);
     }
     batch->count = 0;
-    return flush_rejects(batch, err);
+    ps_buf_fini(&batch->reject_bytes);
+    batch->reject_pending = 0;
+}
+
+static enum ps_status
+spill(struct stage_batch *batch, struct ps_error *err)
+{
+    struct stage_segment *segment = NULL;
+    uint64_t bytes = 0;
+    enum ps_status status = write_out(batch, &segment, &bytes, err);
+    if (status == PS_OK) {
+        leave_memory(batch, segment);
+    }
+    return status;
 }
 
 static enum ps_status
@@ -435,13 +416,39 @@ stage_batch_reject(struct stage_batch *batch, const struct stage_reject *reject,
 }
 
 enum ps_status
+stage_batch_describe(struct stage_batch *batch, struct ps_span manifest, struct ps_error *err)
+{
+    PS_ASSERT(!batch->sealed);
+    ps_buf_clear(&batch->manifest);
+    return ps_buf_append(&batch->manifest, manifest.ptr, manifest.len, err);
+}
+
+static enum ps_status
+seal_segment(struct stage_batch *batch, struct stage_segment *segment, struct ps_error *err)
+{
+    const struct stage_segment_totals totals = {
+        .rows = batch->rows, .rejects = batch->rejects, .manifest = ps_buf_span(&batch->manifest)};
+    enum ps_status status = stage_segment_seal(segment, &totals, err);
+    if (status == PS_OK) {
+        pthread_mutex_lock(&batch->stage->lock);
+        uint64_t bytes = stage_segment_bytes(segment);
+        batch->stage->largest = bytes > batch->stage->largest ? bytes : batch->stage->largest;
+        pthread_mutex_unlock(&batch->stage->lock);
+    }
+    return status;
+}
+
+enum ps_status
 stage_batch_seal(struct stage_batch *batch, struct ps_error *err)
 {
     PS_ASSERT(!batch->sealed);
     if (batch->segment != NULL) {
         enum ps_status status = flush_rejects(batch, err);
         if (status == PS_OK) {
-            status = stage_segment_seal(batch->segment, batch->rows, batch->rejects, err);
+            status = disk_take(batch, batch->manifest.len + MANIFEST_FRAME_BYTES, err);
+        }
+        if (status == PS_OK) {
+            status = seal_segment(batch, batch->segment, err);
         }
         if (status != PS_OK) {
             return status;
@@ -453,6 +460,41 @@ stage_batch_seal(struct stage_batch *batch, struct ps_error *err)
     }
     stage_batch_rewind(batch);
     return PS_OK;
+}
+
+enum ps_status
+stage_batch_store(struct stage_batch *batch, struct ps_error *err)
+{
+    PS_ASSERT(batch->sealed);
+    if (batch->segment != NULL) {
+        return PS_OK;
+    }
+    if (batch->unkeepable) {
+        return ps_fail(err, PS_REFUSED, "staging: its segment could not be written");
+    }
+    struct stage_segment *segment = NULL;
+    uint64_t bytes = 0;
+    enum ps_status status = write_out(batch, &segment, &bytes, err);
+    if (status == PS_OK) {
+        status = seal_segment(batch, segment, err);
+        if (status != PS_OK) {
+            stage_segment_remove(segment);
+            disk_give(batch, bytes);
+        }
+    }
+    if (status != PS_OK) {
+        batch->unkeepable = status != PS_FULL;
+        return status;
+    }
+    leave_memory(batch, segment);
+    stage_batch_rewind(batch);
+    return PS_OK;
+}
+
+bool
+stage_batch_is_stored(const struct stage_batch *batch)
+{
+    return batch->sealed && batch->segment != NULL;
 }
 
 /* ---- reading */
@@ -524,6 +566,12 @@ stage_batch_rejects(const struct stage_batch *batch)
     return batch->rejects;
 }
 
+uint32_t
+stage_batch_columns(const struct stage_batch *batch)
+{
+    return batch->ncols;
+}
+
 uint64_t
 stage_batch_bytes(const struct stage_batch *batch)
 {
@@ -546,6 +594,7 @@ stage_batch_free(struct stage_batch *batch)
     ps_free(batch->read_block.bytes);
     ps_buf_fini(&batch->reject_bytes);
     ps_buf_fini(&batch->read_rejects);
+    ps_buf_fini(&batch->manifest);
     pthread_mutex_lock(&stage->lock);
     stage->disk -= batch->disk;
     stage->open_batches--;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -19,10 +20,12 @@ enum {
     FRAME_BYTES = BLOCK_HEADER_BYTES, /* frames of all kinds begin alike */
     /* A block is about BLOCK_TARGET_BYTES and one record more. */
     FRAME_MAX_BYTES = 1 << 30,
+    TOTALS_BYTES = 24,
 };
 
 static const uint8_t magic_file[4] = {'P', 'S', 'S', 'G'};
 static const uint8_t magic_rejects[4] = {'P', 'S', 'R', 'J'};
+static const uint8_t magic_manifest[4] = {'P', 'S', 'M', 'F'};
 static const uint8_t magic_end[4] = {'P', 'S', 'E', 'N'};
 
 struct stage_segment {
@@ -31,6 +34,7 @@ struct stage_segment {
     char name[STAGE_SEGMENT_NAME_BYTES];
     uint32_t ncols;
     uint32_t frames;
+    uint64_t heads; /* chained digest of the frames' heads */
     uint64_t bytes; /* written so far: where the next frame goes */
     bool sealed;
     bool condemned;
@@ -119,6 +123,30 @@ frame_head(uint8_t out[FRAME_BYTES], const uint8_t magic[4], uint32_t count, str
     put_u64(out + 24, XXH3_64bits(body.ptr, body.len));
 }
 
+static uint64_t
+chain(uint64_t before, const uint8_t head[FRAME_BYTES])
+{
+    return XXH3_64bits_withSeed(head, FRAME_BYTES, before);
+}
+
+static enum ps_status
+put_frame(struct stage_segment *segment, const uint8_t head[FRAME_BYTES], struct ps_span body,
+          struct ps_error *err)
+{
+    PS_ASSERT(!segment->sealed);
+    segment->frames++;
+    segment->heads = chain(segment->heads, head);
+    return write_parts(segment, head, FRAME_BYTES, body, err);
+}
+
+void
+stage_segment_name(const struct stage_segment_label *label, char out[STAGE_SEGMENT_NAME_BYTES])
+{
+    char text[PS_ID_TEXT_BYTES];
+    snprintf(out, STAGE_SEGMENT_NAME_BYTES, "%s.%" PRIu64 ".seg", ps_id_text(label->id.id, text),
+             label->epoch);
+}
+
 enum ps_status
 stage_segment_create(int dir_fd, struct batch_id id, uint64_t epoch, uint32_t ncols,
                      struct stage_segment **out, struct ps_error *err)
@@ -127,9 +155,8 @@ stage_segment_create(int dir_fd, struct batch_id id, uint64_t epoch, uint32_t nc
     if (segment == NULL) {
         return ps_fail(err, PS_FULL, "staging segment: out of memory");
     }
-    char text[PS_ID_TEXT_BYTES];
-    snprintf(segment->name, sizeof segment->name, "%s.%" PRIu64 ".seg", ps_id_text(id.id, text),
-             epoch);
+    const struct stage_segment_label label = {.id = id, .epoch = epoch};
+    stage_segment_name(&label, segment->name);
     segment->dir_fd = dir_fd;
     segment->ncols = ncols;
     char temp[STAGE_SEGMENT_NAME_BYTES + 4];
@@ -161,36 +188,49 @@ enum ps_status
 stage_segment_put_block(struct stage_segment *segment, const struct block *block,
                         struct ps_error *err)
 {
-    PS_ASSERT(!segment->sealed);
-    uint8_t head[BLOCK_HEADER_BYTES];
+    uint8_t head[FRAME_BYTES];
     block_header_write(block, head);
-    segment->frames++;
-    return write_parts(segment, head, sizeof head, ps_span(block->bytes, block->len), err);
+    return put_frame(segment, head, ps_span(block->bytes, block->len), err);
 }
 
 enum ps_status
 stage_segment_put_rejects(struct stage_segment *segment, struct ps_span encoded, uint32_t count,
                           struct ps_error *err)
 {
-    PS_ASSERT(!segment->sealed);
     uint8_t head[FRAME_BYTES];
     frame_head(head, magic_rejects, count, encoded);
-    segment->frames++;
-    return write_parts(segment, head, sizeof head, encoded, err);
+    return put_frame(segment, head, encoded, err);
+}
+
+static enum ps_status
+put_end(struct stage_segment *segment, const struct stage_segment_totals *totals,
+        struct ps_error *err)
+{
+    uint8_t head[FRAME_BYTES];
+    if (totals->manifest.len > 0) {
+        frame_head(head, magic_manifest, 0, totals->manifest);
+        enum ps_status status = put_frame(segment, head, totals->manifest, err);
+        if (status != PS_OK) {
+            return status;
+        }
+        if (PS_FAILPOINT("stage.after_manifest")) {
+            return condemn(segment, EIO, "write (failpoint)", err);
+        }
+    }
+    uint8_t body[TOTALS_BYTES];
+    put_u64(body, totals->rows);
+    put_u64(body + 8, totals->rejects);
+    put_u64(body + 16, segment->heads);
+    frame_head(head, magic_end, segment->frames, ps_span(body, sizeof body));
+    return write_parts(segment, head, sizeof head, ps_span(body, sizeof body), err);
 }
 
 enum ps_status
-stage_segment_seal(struct stage_segment *segment, uint64_t rows, uint64_t rejects,
+stage_segment_seal(struct stage_segment *segment, const struct stage_segment_totals *totals,
                    struct ps_error *err)
 {
     PS_ASSERT(!segment->sealed);
-    uint8_t totals[16];
-    put_u64(totals, rows);
-    put_u64(totals + 8, rejects);
-    uint8_t head[FRAME_BYTES];
-    frame_head(head, magic_end, segment->frames, ps_span(totals, sizeof totals));
-    enum ps_status status =
-        write_parts(segment, head, sizeof head, ps_span(totals, sizeof totals), err);
+    enum ps_status status = put_end(segment, totals, err);
     if (status != PS_OK) {
         return status;
     }
@@ -200,12 +240,18 @@ stage_segment_seal(struct stage_segment *segment, uint64_t rows, uint64_t reject
     if (fsync(segment->fd) != 0) {
         return condemn(segment, errno, "fsync", err);
     }
+    if (PS_FAILPOINT("stage.before_rename")) {
+        return condemn(segment, EIO, "rename (failpoint)", err);
+    }
     char temp[STAGE_SEGMENT_NAME_BYTES + 4];
     snprintf(temp, sizeof temp, "%s.tmp", segment->name);
     if (renameat(segment->dir_fd, temp, segment->dir_fd, segment->name) != 0) {
         return condemn(segment, errno, "rename into place", err);
     }
     segment->sealed = true;
+    if (PS_FAILPOINT("stage.after_rename")) {
+        return condemn(segment, EIO, "fsync of the folder (failpoint)", err);
+    }
     if (fsync(segment->dir_fd) != 0) {
         return condemn(segment, errno, "fsync of the folder", err);
     }
@@ -216,6 +262,12 @@ uint64_t
 stage_segment_bytes(const struct stage_segment *segment)
 {
     return segment->bytes;
+}
+
+uint32_t
+stage_segment_ncols(const struct stage_segment *segment)
+{
+    return segment->ncols;
 }
 
 static enum ps_status
@@ -249,7 +301,7 @@ read_at(const struct stage_segment *segment, void *out, size_t bytes, uint64_t o
 }
 
 struct frame {
-    enum { FRAME_BLOCK, FRAME_REJECTS, FRAME_END } kind;
+    enum { FRAME_BLOCK, FRAME_REJECTS, FRAME_MANIFEST, FRAME_END } kind;
     uint32_t ncols;
     uint32_t count;
     size_t len;
@@ -258,23 +310,27 @@ struct frame {
 };
 
 static enum ps_status
-read_frame(const struct stage_segment *segment, uint64_t offset, struct frame *out,
-           struct ps_error *err)
+read_frame(const struct stage_segment *segment, uint64_t offset, uint8_t head[FRAME_BYTES],
+           struct frame *out, struct ps_error *err)
 {
-    uint8_t head[FRAME_BYTES];
-    enum ps_status status = read_at(segment, head, sizeof head, offset, err);
+    enum ps_status status = read_at(segment, head, FRAME_BYTES, offset, err);
     if (status != PS_OK) {
         return status;
     }
     *out = (struct frame){.kind = FRAME_BLOCK, .body = offset + FRAME_BYTES};
-    bool rejects = memcmp(head, magic_rejects, 4) == 0;
-    if (!rejects && memcmp(head, magic_end, 4) != 0) {
+    if (memcmp(head, magic_rejects, 4) == 0) {
+        out->kind = FRAME_REJECTS;
+    } else if (memcmp(head, magic_manifest, 4) == 0) {
+        out->kind = FRAME_MANIFEST;
+    } else if (memcmp(head, magic_end, 4) == 0) {
+        out->kind = FRAME_END;
+    } else {
         return block_header_read(head, FRAME_MAX_BYTES, &out->ncols, &out->count, &out->len,
                                  &out->checksum, err);
     }
-    out->kind = rejects ? FRAME_REJECTS : FRAME_END;
     uint64_t len = get_u64(head + 16);
-    if (get_u32(head + 4) != STAGE_SEGMENT_FORMAT || len > FRAME_MAX_BYTES) {
+    if (get_u32(head + 4) != STAGE_SEGMENT_FORMAT || get_u32(head + 12) != 0 ||
+        len > FRAME_MAX_BYTES) {
         return corrupt(segment, offset, "unknown format or length", err);
     }
     out->count = get_u32(head + 8);
@@ -293,7 +349,8 @@ find_frame(const struct stage_segment *segment, struct stage_segment_at *at, int
         at->offset = HEADER_BYTES;
     }
     for (;;) {
-        enum ps_status status = read_frame(segment, at->offset, out, err);
+        uint8_t head[FRAME_BYTES];
+        enum ps_status status = read_frame(segment, at->offset, head, out, err);
         if (status != PS_OK) {
             return status;
         }
@@ -366,6 +423,199 @@ stage_segment_next_rejects(struct stage_segment *segment, struct stage_segment_a
     return PS_OK;
 }
 
+/* ---- a file of an earlier process */
+
+static enum ps_status
+read_header(const struct stage_segment *segment, struct stage_segment_label *out,
+            uint32_t *out_ncols, struct ps_error *err)
+{
+    uint8_t head[HEADER_BYTES];
+    enum ps_status status = read_at(segment, head, sizeof head, 0, err);
+    if (status != PS_OK) {
+        return status;
+    }
+    if (memcmp(head, magic_file, 4) != 0 || get_u64(head + 56) != XXH3_64bits(head, 56)) {
+        return corrupt(segment, 0, "no segment's header", err);
+    }
+    if (get_u32(head + 4) != STAGE_SEGMENT_FORMAT) {
+        return corrupt(segment, 4, "another format", err);
+    }
+    *out_ncols = get_u32(head + 8);
+    memcpy(out->id.id.b, head + 16, PS_ID_BYTES);
+    out->epoch = get_u64(head + 32);
+    return PS_OK;
+}
+
+static enum ps_status
+open_named(int dir_fd, const char *name, struct stage_segment *out,
+           struct stage_segment_label *out_label, struct ps_error *err)
+{
+    struct stat st;
+    char own[STAGE_SEGMENT_NAME_BYTES];
+    snprintf(out->name, sizeof out->name, "%s", name);
+    out->dir_fd = dir_fd;
+    out->sealed = true;
+    out->fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (out->fd < 0 || fstat(out->fd, &st) != 0) {
+        return ps_fail_errno(err, errno, "staging segment %s: open", name);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return corrupt(out, 0, "not a file", err);
+    }
+    enum ps_status status = read_header(out, out_label, &out->ncols, err);
+    if (status != PS_OK) {
+        return status;
+    }
+    stage_segment_name(out_label, own);
+    if (strcmp(own, name) != 0) {
+        return corrupt(out, 16, "its name is another batch's", err);
+    }
+    out->bytes = (uint64_t)st.st_size;
+    out_label->bytes = out->bytes;
+    return PS_OK;
+}
+
+enum ps_status
+stage_segment_look(int dir_fd, const char *name, struct stage_segment_label *out,
+                   struct ps_error *err)
+{
+    struct stage_segment segment = {.fd = -1};
+    if (strlen(name) >= sizeof segment.name) {
+        return ps_fail_code(err, PS_BADDATA, "stage_corrupt", "staging segment: a long name");
+    }
+    enum ps_status status = open_named(dir_fd, name, &segment, out, err);
+    if (segment.fd >= 0) {
+        close(segment.fd);
+    }
+    return status;
+}
+
+struct walk {
+    uint64_t offset;
+    uint64_t rows;
+    uint32_t frames;
+    uint64_t heads;
+    struct ps_buf body;
+};
+
+static enum ps_status
+check_end(const struct stage_segment *segment, const struct walk *walk, const struct frame *end,
+          struct stage_segment_totals *out, struct ps_error *err)
+{
+    if (walk->body.len != TOTALS_BYTES || end->count != walk->frames ||
+        get_u64(walk->body.ptr + 16) != walk->heads) {
+        return corrupt(segment, walk->offset, "its end speaks of other frames", err);
+    }
+    if (end->body + end->len != segment->bytes) {
+        return corrupt(segment, end->body + end->len, "something follows its end", err);
+    }
+    out->rows = get_u64(walk->body.ptr);
+    out->rejects = get_u64(walk->body.ptr + 8);
+    return out->rows == walk->rows
+               ? PS_OK
+               : corrupt(segment, walk->offset, "its end speaks of other rows", err);
+}
+
+/* One frame: its payload is in walk->body, checked. */
+static enum ps_status
+walk_frame(const struct stage_segment *segment, struct walk *walk, uint8_t head[FRAME_BYTES],
+           struct frame *out, struct ps_error *err)
+{
+    enum ps_status status = read_frame(segment, walk->offset, head, out, err);
+    if (status != PS_OK) {
+        return status;
+    }
+    if (out->body > segment->bytes || out->len > segment->bytes - out->body) {
+        return corrupt(segment, walk->offset, "a frame beyond the file's end", err);
+    }
+    if (out->kind == FRAME_BLOCK && out->ncols != segment->ncols) {
+        return corrupt(segment, walk->offset, "a block of other columns", err);
+    }
+    ps_buf_clear(&walk->body);
+    status = ps_buf_reserve(&walk->body, out->len, err);
+    if (status == PS_OK) {
+        status = read_at(segment, walk->body.ptr, out->len, out->body, err);
+    }
+    if (status != PS_OK) {
+        return status;
+    }
+    walk->body.len = out->len;
+    if (XXH3_64bits(walk->body.ptr, walk->body.len) != out->checksum) {
+        return corrupt(segment, out->body, "a checksum is wrong", err);
+    }
+    return PS_OK;
+}
+
+static enum ps_status
+verify(const struct stage_segment *segment, struct stage_segment_totals *out,
+       struct ps_buf *manifest, struct ps_error *err)
+{
+    struct walk walk = {.offset = HEADER_BYTES};
+    struct frame frame = {0};
+    enum ps_status status;
+    ps_buf_clear(manifest);
+    for (;;) {
+        uint8_t head[FRAME_BYTES];
+        status = walk_frame(segment, &walk, head, &frame, err);
+        if (status != PS_OK || frame.kind == FRAME_END) {
+            break;
+        }
+        if (frame.kind == FRAME_MANIFEST) {
+            ps_buf_clear(manifest);
+            ps_buf_xappend(manifest, walk.body.ptr, walk.body.len);
+        }
+        walk.rows += frame.kind == FRAME_BLOCK ? frame.count : 0;
+        walk.frames++;
+        walk.heads = chain(walk.heads, head);
+        walk.offset = frame.body + frame.len;
+    }
+    if (status == PS_OK) {
+        status = check_end(segment, &walk, &frame, out, err);
+    }
+    out->manifest = ps_buf_span(manifest);
+    ps_buf_fini(&walk.body);
+    if (status == PS_REFUSED) { /* blocks of another version of this program */
+        status = corrupt(segment, walk.offset, "another format", err);
+    }
+    return status;
+}
+
+enum ps_status
+stage_segment_open(int dir_fd, const struct stage_segment_label *label, struct stage_segment **out,
+                   struct stage_segment_totals *out_totals, struct ps_buf *manifest,
+                   struct ps_error *err)
+{
+    struct stage_segment *segment = ps_calloc(1, sizeof *segment);
+    if (segment == NULL) {
+        return ps_fail(err, PS_FULL, "staging segment: out of memory");
+    }
+    char name[STAGE_SEGMENT_NAME_BYTES];
+    struct stage_segment_label own = {0};
+    segment->fd = -1;
+    stage_segment_name(label, name);
+    enum ps_status status = open_named(dir_fd, name, segment, &own, err);
+    if (status == PS_OK) {
+        status = verify(segment, out_totals, manifest, err);
+    }
+    if (status != PS_OK) {
+        stage_segment_close(segment);
+        return status;
+    }
+    *out = segment;
+    return PS_OK;
+}
+
+/* ---- the end */
+
+void
+stage_segment_close(struct stage_segment *segment)
+{
+    if (segment->fd >= 0) {
+        close(segment->fd);
+    }
+    ps_free(segment);
+}
+
 void
 stage_segment_remove(struct stage_segment *segment)
 {
@@ -374,8 +624,9 @@ stage_segment_remove(struct stage_segment *segment)
     }
     char temp[STAGE_SEGMENT_NAME_BYTES + 4];
     snprintf(temp, sizeof temp, "%s%s", segment->name, segment->sealed ? "" : ".tmp");
-    /* Left behind where this fails: garbage, removed at the next open. */
-    (void)unlinkat(segment->dir_fd, temp, 0);
-    close(segment->fd);
-    ps_free(segment);
+    /* Left behind where this fails: the next open finds it. */
+    if (!PS_FAILPOINT("stage.before_unlink")) {
+        (void)unlinkat(segment->dir_fd, temp, 0);
+    }
+    stage_segment_close(segment);
 }

@@ -242,6 +242,207 @@ Test(stage, one_owner_and_no_garbage)
     stage_close(stage);
 }
 
+static struct batch_id
+make_kept(struct stage *stage, int rows, bool store)
+{
+    struct stage_batch *batch = NULL;
+    struct batch_id id = {ps_id_new()};
+    cr_assert_eq(stage_batch_new(stage, id, 7, 2, &batch, &err), PS_OK);
+    cr_assert_eq(append_rows(stage, batch, 0, rows), PS_OK, "%s", err.text);
+    add_reject(batch, 0);
+    cr_assert_eq(stage_batch_describe(batch, ps_span_str("a manifest"), &err), PS_OK);
+    cr_assert_eq(stage_batch_seal(batch, &err), PS_OK, "%s", err.text);
+    if (store) {
+        cr_assert_not(stage_batch_is_stored(batch));
+        cr_assert_eq(stage_batch_store(batch, &err), PS_OK, "%s", err.text);
+        check(batch, rows, 1);
+    }
+    cr_assert(stage_batch_is_stored(batch));
+    cr_assert(stage_batch_keep(batch));
+    return id;
+}
+
+static void
+take_and_check(struct stage *stage, struct batch_id id, int rows)
+{
+    struct stage_batch *batch = NULL;
+    struct ps_buf manifest = PS_BUF_INIT;
+    cr_assert_eq(stage_kept_take(stage, id, &batch, &manifest, &err), PS_OK, "%s", err.text);
+    cr_assert_not_null(batch);
+    cr_assert(ps_span_eq(ps_buf_span(&manifest), ps_span_str("a manifest")));
+    cr_assert_eq(stage_batch_columns(batch), 2);
+    check(batch, rows, 1);
+    stage_batch_free(batch);
+    ps_buf_fini(&manifest);
+}
+
+Test(stage, what_is_kept_is_there_for_a_later_process)
+{
+    struct stage *stage = open_stage(0, 1 << 20);
+    struct batch_id spilled = make_kept(stage, 50, false);
+    stage_close(stage);
+    stage = open_stage(32 << 20, 1 << 20);
+    struct batch_id stored = make_kept(stage, 80, true);
+    cr_assert_eq(stage_memory_now(stage), 0, "storing it gave its memory back");
+    stage_close(stage);
+    stage = open_stage(32 << 20, 1 << 20);
+    struct stage_kept kept[4];
+    cr_assert_eq(stage_kept_list(stage, kept, 4), 2);
+    cr_assert_eq(kept[0].epoch, 7);
+    cr_assert_eq(stage_disk_now(stage).kept_count, 2);
+    cr_assert_eq(stage_disk_now(stage).bytes, kept[0].bytes + kept[1].bytes);
+    take_and_check(stage, spilled, 50);
+    take_and_check(stage, stored, 80);
+    cr_assert_eq(stage_disk_now(stage).bytes, 0);
+    cr_assert_eq(count_files(".seg"), 0, "what was loaded is gone");
+    struct stage_batch *batch = NULL;
+    struct ps_buf manifest = PS_BUF_INIT;
+    cr_assert_eq(stage_kept_take(stage, stored, &batch, &manifest, &err), PS_OK);
+    cr_assert_null(batch, "nobody has it any more");
+    stage_close(stage);
+}
+
+Test(stage, a_batch_without_a_manifest_is_not_kept)
+{
+    struct stage *stage = open_stage(0, 1 << 20);
+    struct stage_batch *batch = NULL;
+    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &batch, &err), PS_OK);
+    cr_assert_eq(append_rows(stage, batch, 0, 3), PS_OK);
+    cr_assert_eq(stage_batch_seal(batch, &err), PS_OK);
+    cr_assert_not(stage_batch_keep(batch));
+    cr_assert_eq(count_files(".seg"), 0);
+    stage_close(stage);
+}
+
+/* Every bit that is wrong in a kept segment, and every byte that is missing, is found before a row
+ * of it is used; it is removed. */
+Test(stage, every_damage_to_a_kept_segment_is_found)
+{
+    struct stage *stage = open_stage(0, 1 << 20);
+    struct batch_id id = make_kept(stage, 3, false);
+    stage_close(stage);
+    char text[PS_ID_TEXT_BYTES], path[128], copy[128], other[128];
+    snprintf(path, sizeof path, "%s/%s.7.seg", dir, ps_id_text(id.id, text));
+    snprintf(copy, sizeof copy, "%s/whole", dir);
+    cr_assert_eq(rename(path, copy), 0);
+    struct stat st;
+    cr_assert_eq(stat(copy, &st), 0);
+    for (off_t at = 0; at < 2 * st.st_size + 2; at++) {
+        int fd = -1;
+        uint8_t bytes[4096];
+        int from = open(copy, O_RDONLY);
+        ssize_t len = read(from, bytes, sizeof bytes);
+        close(from);
+        cr_assert_eq(len, st.st_size);
+        if (at < st.st_size) {
+            bytes[at] ^= 0x20;
+        } else if (at < 2 * st.st_size) {
+            len = at - st.st_size; /* cut short */
+        } else if (at == 2 * st.st_size) {
+            bytes[len++] = 0; /* something follows */
+        }
+        fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+        cr_assert_eq(write(fd, bytes, (size_t)len), len);
+        close(fd);
+        stage = open_stage(0, 1 << 20);
+        struct stage_batch *batch = NULL;
+        struct ps_buf manifest = PS_BUF_INIT;
+        enum ps_status status = stage_kept_take(stage, id, &batch, &manifest, &err);
+        if (at == 2 * st.st_size + 1) {
+            cr_assert_eq(status, PS_OK);
+            cr_assert_not_null(batch, "whole, it is used");
+        } else {
+            cr_assert_null(batch, "byte %ld", (long)at);
+            cr_assert_eq(count_files(".seg"), 0, "byte %ld: %s", (long)at, err.text);
+            cr_assert_eq(stage_disk_now(stage).bytes, 0);
+            cr_assert_eq(stage_disk_now(stage).discarded, 1);
+        }
+        stage_batch_free(batch);
+        ps_buf_fini(&manifest);
+        stage_close(stage);
+    }
+    /* Under another batch's name it is nobody's. */
+    snprintf(other, sizeof other, "%s/01234567-89ab-7def-8123-456789abcdef.7.seg", dir);
+    cr_assert_eq(rename(copy, other), 0);
+    stage = open_stage(0, 1 << 20);
+    cr_assert_eq(count_files(".seg"), 0);
+    stage_close(stage);
+}
+
+Test(stage, the_later_life_of_a_batch_stays)
+{
+    struct stage *stage = open_stage(0, 1 << 20);
+    struct batch_id id = {ps_id_new()};
+    for (uint64_t epoch = 1; epoch <= 3; epoch++) {
+        struct stage_batch *batch = NULL;
+        cr_assert_eq(stage_batch_new(stage, id, epoch, 2, &batch, &err), PS_OK);
+        cr_assert_eq(append_rows(stage, batch, 0, 3), PS_OK);
+        cr_assert_eq(stage_batch_describe(batch, ps_span_str("m"), &err), PS_OK);
+        cr_assert_eq(stage_batch_seal(batch, &err), PS_OK);
+        cr_assert(stage_batch_keep(batch));
+    }
+    stage_close(stage);
+    stage = open_stage(0, 1 << 20);
+    struct stage_kept kept[4];
+    cr_assert_eq(stage_kept_list(stage, kept, 4), 1);
+    cr_assert_eq(kept[0].epoch, 3);
+    cr_assert_eq(count_files(".seg"), 1);
+    cr_assert(stage_kept_remove(stage, id));
+    cr_assert_not(stage_kept_remove(stage, id));
+    cr_assert_eq(count_files(".seg"), 0);
+    stage_close(stage);
+}
+
+/* What is kept counts in the quota, and makes room only where nothing else ever will. */
+Test(stage, what_is_kept_makes_room_in_need_only)
+{
+    struct stage *stage = open_stage(0, 100000);
+    struct batch_id old = make_kept(stage, 100, false);
+    make_kept(stage, 100, false);
+    struct stage_batch *first = NULL, *second = NULL;
+    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &first, &err), PS_OK);
+    cr_assert_eq(append_rows(stage, first, 0, 100), PS_OK, "%s", err.text);
+    cr_assert_eq(stage_batch_new(stage, (struct batch_id){ps_id_new()}, 1, 2, &second, &err),
+                 PS_OK);
+    enum ps_status status = PS_OK;
+    for (int i = 0; i < 20 && status == PS_OK; i++) {
+        status = append_rows(stage, second, 0, 100);
+    }
+    cr_assert_eq(status, PS_FULL, "the first batch will make room");
+    cr_assert_eq(stage_disk_now(stage).kept_count, 2);
+    stage_batch_free(first);
+    status = PS_OK;
+    while (status == PS_OK && stage_disk_now(stage).kept_count == 2) {
+        status = append_rows(stage, second, 0, 100);
+    }
+    cr_assert_eq(status, PS_OK, "%s", err.text);
+    cr_assert_eq(stage_disk_now(stage).kept_count, 1, "the oldest went");
+    cr_assert_not(stage_kept_remove(stage, old));
+    stage_batch_free(second);
+    stage_close(stage);
+}
+
+Test(stage, the_folder_of_a_leaf_that_is_no_more_is_taken_over)
+{
+    char other[128], command[160];
+    struct stage *stage = open_stage(0, 1 << 20);
+    struct batch_id id = make_kept(stage, 20, false);
+    stage_close(stage);
+    snprintf(other, sizeof other, "%s-other", dir);
+    const struct stage_limits limits = {.quota_bytes = 1 << 20};
+    cr_assert_eq(stage_open(other, &limits, &stage, &err), PS_OK);
+    size_t moved = 0;
+    cr_assert_eq(stage_kept_move_in(stage, dir, &moved, &err), PS_OK, "%s", err.text);
+    cr_assert_eq(moved, 1);
+    cr_assert_eq(count_files(".seg"), 0);
+    cr_assert_eq(stage_kept_move_in(stage, "/nonexistent/stage", &moved, &err), PS_OK);
+    cr_assert_eq(moved, 0);
+    take_and_check(stage, id, 20);
+    stage_close(stage);
+    snprintf(command, sizeof command, "rm -rf %s", other);
+    cr_assert_eq(system(command), 0);
+}
+
 Test(stage, every_flipped_byte_of_the_payload_is_noticed)
 {
     struct stage *stage = open_stage(0, 1 << 20);
