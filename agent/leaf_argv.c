@@ -44,13 +44,19 @@ leaf_argv_new(const struct leaf_argv_input *input)
 {
     const struct config *config = input->config;
     struct words words = {0};
-    char budget[32];
+    char budget[32], leaves[32], quota[32];
+    int64_t leaf_count = config_int(config, "leaves");
     snprintf(budget, sizeof budget, "%" PRIu64, config_bytes(config, "budget"));
+    snprintf(leaves, sizeof leaves, "%" PRId64, leaf_count);
+    snprintf(quota, sizeof quota, "%" PRIu64,
+             config_bytes(config, "stage-quota") / (uint64_t)leaf_count);
     add(&words, "penstock-agent");
     add_option(&words, "--leaf", "%LEAF%");
     add_option(&words, "--agent-name", input->agent_name);
     add_option(&words, "--state", input->state_dir);
     add_option(&words, "--budget", budget);
+    add_option(&words, "--leaves", leaves);
+    add_option(&words, "--stage-quota", quota);
     add_option(&words, "--base-dir", input->base_dir);
     add_option(&words, "--log-level", config_str(config, "log-level"));
     add_option(&words, "--log-format", config_str(config, "log-format"));

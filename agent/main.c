@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/control/control_core.h"
 #include "agent/leaf/leaf.h"
 #include "agent/leaf_argv.h"
 #include "agent/supervisor/supervisor.h"
@@ -65,8 +66,11 @@ run_leaf(const struct config *config)
         .state_dir = config_str(config, "state"),
         .base_dir = config_str(config, "base-dir"),
         .budget_bytes = config_bytes(config, "budget"),
+        .leaves = (uint32_t)config_int(config, "leaves"),
+        .stage_quota = config_bytes(config, "stage-quota"),
         .link_fd = SUPERVISOR_LEAF_FD,
     };
+    leaf.batches_most = control_batches_most(leaf.leaves);
     leaf.root_count = config_list(config, "root", &leaf.roots);
     leaf.allow.scheme_count = config_list(config, "allow-scheme", &leaf.allow.schemes);
     leaf.allow.host_count = config_list(config, "allow-host", &leaf.allow.hosts);

@@ -140,7 +140,8 @@ control_batch_want(const struct control_core *core, uint32_t leaf)
         return 0;
     }
     uint32_t taken = count_at_leaf(core, leaf, true);
-    return taken >= CONTROL_LEAF_BATCHES ? 0 : CONTROL_LEAF_BATCHES - taken;
+    uint32_t takes = control_leaf_takes(core, leaf);
+    return taken >= takes ? 0 : takes - taken;
 }
 
 /* One process works on a batch at a time, whatever its epochs. */
@@ -210,7 +211,8 @@ control_batch_distribute(struct control_core *core)
     PS_LIST_FOR (at, &core->batches) {
         struct control_batch *batch = batch_at(at);
         if (batch->place == PLACE_QUEUED && control_leaf_takes_work(core, batch->grant->leaf) &&
-            count_at_leaf(core, batch->grant->leaf, false) < CONTROL_LEAF_BATCHES &&
+            count_at_leaf(core, batch->grant->leaf, false) <
+                control_leaf_takes(core, batch->grant->leaf) &&
             !is_at_some_leaf(core, batch)) {
             give_leaf(core, batch);
         }
@@ -235,7 +237,10 @@ control_batch_leaf_gone(struct control_core *core, uint32_t leaf, Penstock__Fail
     PS_LIST_FOR (at, &core->batches) {
         struct control_batch *batch = batch_at(at);
         if (batch->place == PLACE_LEAF && batch->grant->leaf == leaf) {
-            control_report_failed(core, batch, class, "leaf_died", how);
+            /* What waited on disk had no part in it, and is still there. */
+            bool waited = batch->stored && batch->phase <= PENSTOCK__PHASE__PHASE_STAGE;
+            control_report_failed(core, batch, waited ? PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL : class,
+                                  "leaf_died", how);
             batch->place = PLACE_REPORT;
         }
     }
@@ -261,6 +266,8 @@ control_batch_progress(struct control_core *core, uint32_t leaf,
         batch->start = held->start;
         batch->end = held->end;
         batch->proven = held->proven;
+        core->held_news |= batch->stored != held->stored;
+        batch->stored = held->stored;
         ps_buf_clear(&batch->object);
         ps_buf_xappend(&batch->object, held->object.data, held->object.len);
     }

@@ -79,6 +79,7 @@ control_core_free(struct control_core *core)
     control_turn_free(core);
     for (uint32_t i = 0; i < core->config.leaves; i++) {
         msg_free((ProtobufCMessage *)core->leaves[i].progress);
+        control_staged_forget(&core->leaves[i]);
     }
     ps_free(core->asked);
     ps_free(core->leaves);

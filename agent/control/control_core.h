@@ -19,8 +19,16 @@
 /* Requests to the coordinator that may be outstanding at once; one a slot. */
 enum { CONTROL_SYNC_SLOTS = 2, CONTROL_REPORT_SLOTS = 4 };
 enum { CONTROL_SLOTS = CONTROL_SYNC_SLOTS + CONTROL_REPORT_SLOTS };
-/* Unreported batches a leaf is given: one being extracted, one being loaded. */
-enum { CONTROL_LEAF_BATCHES = 2 };
+/* Unreported batches a leaf is given: one being extracted, one being loaded; and how many in all
+ * while its destination is away, so that all of an agent's fit one Sync. */
+enum { CONTROL_LEAF_BATCHES = 2, CONTROL_AWAY_BATCHES = 1024, CONTROL_HELD_MOST = 4096 };
+static inline uint32_t
+control_batches_most(uint32_t leaves)
+{
+    uint32_t most = CONTROL_HELD_MOST / (leaves == 0 ? 1 : leaves);
+    most = most > CONTROL_AWAY_BATCHES ? CONTROL_AWAY_BATCHES : most;
+    return most < CONTROL_LEAF_BATCHES ? CONTROL_LEAF_BATCHES : most;
+}
 
 struct control_env {
     void *ctx;

@@ -15,6 +15,16 @@ control_leaf_takes_work(const struct control_core *core, uint32_t leaf)
            (it->state == LEAF_UP || (it->state == LEAF_STARTING && it->restarts == 0));
 }
 
+uint32_t
+control_leaf_takes(const struct control_core *core, uint32_t leaf)
+{
+    const Penstock__LeafProgress *progress = core->leaves[leaf].progress;
+    uint32_t most = control_batches_most(core->config.leaves);
+    uint32_t takes = progress == NULL ? CONTROL_LEAF_BATCHES : progress->takes;
+    takes = takes > most ? most : takes;
+    return takes < CONTROL_LEAF_BATCHES ? CONTROL_LEAF_BATCHES : takes;
+}
+
 bool
 control_leaf_all_gone(const struct control_core *core)
 {
@@ -183,6 +193,7 @@ control_core_leaf_gone(struct control_core *core, uint32_t leaf, bool clean, con
     }
     it->deaths_in_a_row++;
     forget_progress(it);
+    control_staged_forget(it);
     /* A process that never came up, or that went as it was told to, proves nothing against what
      * it was given. */
     Penstock__FailClass class = was_up && !expected ? PENSTOCK__FAIL_CLASS__FAIL_LEAF_DIED
@@ -215,6 +226,8 @@ control_core_leaf_message(struct control_core *core, uint32_t leaf, enum msg_typ
         it->state = LEAF_UP;
     } else if (type == MSG_LEAF_PROGRESS) {
         take_progress(core, leaf, own_message);
+    } else if (type == MSG_LEAF_STAGED) {
+        control_staged_take(core, leaf, own_message);
     } else if (type == MSG_LEAF_DONE || type == MSG_LEAF_FAILED) {
         control_batch_report(core, leaf, type, own_message);
     } else if (type == MSG_LEAF_DISCOVERED || type == MSG_LEAF_TASK_RESULT) {

@@ -19,6 +19,7 @@ enum {
     CONTROL_LAST_REPORTS_MS = 10000, /* drained: how long undelivered reports keep us */
     CONTROL_REPORTS_MAX = 256,       /* no new work beyond */
     CONTROL_DOCS_MAX = 32,           /* documents kept beside those in use */
+    CONTROL_STAGED_AGAIN_MS = 60000, /* what is kept is listed again, for what was settled since */
 };
 
 enum control_place {
@@ -43,6 +44,7 @@ struct control_batch {
     struct ps_buf object;
     uint64_t start, end; /* of a cut, as the leaf decoded it; 0 = unknown */
     bool proven;
+    bool stored;    /* decoded whole, and on the leaf's disk */
     uint64_t proof; /* the coordinator's last word on its start; 0 = none */
 };
 
@@ -80,6 +82,7 @@ struct control_leaf {
     int64_t spawned_ms, heard_ms, respawn_at_ms;
     uint32_t pid;
     Penstock__LeafProgress *progress; /* the last one; owned; may be NULL */
+    Penstock__LeafStaged *staged;     /* what its folder keeps; owned; NULL: not heard yet */
 };
 
 struct turn_waiter {
@@ -122,7 +125,9 @@ struct control_core {
     uint32_t *asked; /* wants of the last sync, a leaf each */
     uint32_t asked_tasks;
     bool asked_draining;
-    bool held_news; /* a cut was decoded or proven since the last Sync */
+    bool held_news;   /* a cut was decoded or proven since the last Sync */
+    bool staged_news; /* what leaves keep on disk is not what an answered Sync said */
+    int64_t staged_said_ms;
 
     struct control_leaf *leaves;
     struct ps_list docs, batches, tasks, reports, turns;
@@ -229,9 +234,22 @@ void control_leaf_turn(struct control_core *core, int64_t now, bool stalled);
 void control_leaf_drain(struct control_core *core);
 void control_leaf_kill_all(struct control_core *core);
 bool control_leaf_takes_work(const struct control_core *core, uint32_t leaf);
+/* How many batches it holds in all: more than two while its destination is away. */
+uint32_t control_leaf_takes(const struct control_core *core, uint32_t leaf);
 bool control_leaf_all_gone(const struct control_core *core);
 int64_t control_leaf_next_ms(const struct control_core *core);
 const char *control_leaf_state_name(const struct control_core *core, uint32_t leaf);
+
+/* control_staged.c: what leaves keep on disk of batches that they do not hold */
+void control_staged_take(struct control_core *core, uint32_t leaf, ProtobufCMessage **own_message);
+void control_staged_forget(struct control_leaf *it);
+/* A Sync would say something new of it. */
+bool control_staged_is_due(const struct control_core *core);
+/* Fills sync->staged in where there is news; *out_list is freed after the send. */
+void control_staged_put(struct control_core *core, Penstock__Staged ***out_list,
+                        Penstock__Sync *sync, int64_t now);
+/* The coordinator's word: those are of no use to anybody. */
+void control_staged_drop(struct control_core *core, const Penstock__SyncReply *reply);
 
 /* control_sync.c: hello and sync */
 void control_sync_turn(struct control_core *core, int64_t now);

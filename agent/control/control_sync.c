@@ -16,6 +16,8 @@ control_sync_see(struct control_core *core, const Penstock__Stamp *stamp)
                     core->seen.cluster_epoch);
         return false;
     }
+    /* A coordinator that has begun anew has not heard what is kept. */
+    core->staged_news |= stamp->cluster_epoch > core->seen.cluster_epoch;
     if (stamp->cluster_epoch > core->seen.cluster_epoch ||
         stamp->commit_seq > core->seen.commit_seq) {
         core->seen.cluster_epoch = stamp->cluster_epoch;
@@ -61,6 +63,7 @@ struct sync_parts {
     char (*notes)[NOTE_BYTES];
     Penstock__KnownSpec *known;
     Penstock__KnownSpec **known_list;
+    Penstock__Staged **staged_list;
 };
 
 static size_t
@@ -95,6 +98,7 @@ put_held(const struct control_core *core, struct sync_parts *parts, Penstock__Sy
         held->start = batch->start;
         held->end = batch->end;
         held->proven = batch->proven;
+        held->has_stored = held->stored = batch->stored;
         held->has_object = batch->object.len > 0;
         held->object = proto_bytes(batch->object.ptr, batch->object.len);
         parts->held_list[sync->n_held++] = held;
@@ -201,6 +205,7 @@ send_sync(struct control_core *core, unsigned slot, int64_t now)
     put_tasks(core, &parts, &sync);
     put_known(core, &parts, &sync);
     put_leaves(core, &parts, &sync);
+    control_staged_put(core, &parts.staged_list, &sync, now);
     core->asked_tasks = control_task_want(core);
     core->asked_draining = core->draining;
     core->held_news = false;
@@ -227,13 +232,14 @@ send_sync(struct control_core *core, unsigned slot, int64_t now)
     ps_free(parts.notes);
     ps_free(parts.known);
     ps_free(parts.known_list);
+    ps_free(parts.staged_list);
 }
 
 /* We could take more than the last Sync said, or have something to say that somebody waits for. */
 static bool
 has_news(const struct control_core *core)
 {
-    if (core->draining != core->asked_draining || core->held_news ||
+    if (core->draining != core->asked_draining || core->held_news || control_staged_is_due(core) ||
         control_task_want(core) > core->asked_tasks) {
         return true;
     }
@@ -316,6 +322,7 @@ take_hello_reply(struct control_core *core, const Penstock__HelloReply *reply)
     case PENSTOCK__ANSWER__ANSWER_OK:
         core->greeted = true;
         core->ever_greeted = true;
+        core->staged_news = true; /* it may be another coordinator than the one that was told */
         core->hellos++;
         core->next_sync_ms = 0;
         core->sync_retry_ms = CONTROL_RETRY_LEAST_MS;
@@ -368,6 +375,7 @@ obey(struct control_core *core, Penstock__SyncReply *reply)
     for (size_t i = 0; i < reply->n_tasks; i++) {
         control_task_take(core, &reply->tasks[i]);
     }
+    control_staged_drop(core, reply);
     return proven;
 }
 
@@ -407,6 +415,7 @@ take_sync_reply(struct control_core *core, Penstock__SyncReply *reply, int64_t a
         end(core, CONTROL_SUPERSEDED, reply->text);
         return;
     case PENSTOCK__ANSWER__ANSWER_NOT_READY:
+        core->staged_news = true; /* it was not listened to */
         ask_later(core);
         return;
     case PENSTOCK__ANSWER__ANSWER_REFUSED:
@@ -438,5 +447,6 @@ void
 control_sync_lost(struct control_core *core, unsigned slot)
 {
     core->sync_busy[slot] = false;
+    core->staged_news = true; /* what it said may not have arrived */
     ask_later(core);
 }

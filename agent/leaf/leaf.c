@@ -12,13 +12,14 @@
 #include "agent/leaf/leaf_load.h"
 #include "agent/leaf/leaf_task.h"
 #include "common/alloc.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 enum {
     PROGRESS_MS = 500,
+    STAGED_MOST = 4096, /* told at once: a frame's worth */
+    LEAVES_MOST = 256,
 };
-/* Segments on disk; an agent option comes with staging that outlives its process. */
-static const uint64_t STAGE_QUOTA_BYTES = UINT64_C(64) << 30;
 
 static void
 refuse_grant(struct leaf_core *core, const Penstock__Grant *grant, const struct ps_error *err)
@@ -126,6 +127,24 @@ on_spec(struct leaf_core *core, const Penstock__LeafSpec *message)
     }
 }
 
+/* The coordinator will never grant them again. */
+static void
+on_unstage(struct leaf_core *core, const Penstock__LeafUnstage *unstage)
+{
+    for (size_t i = 0; i < unstage->n_batch_ids; i++) {
+        struct batch_id id;
+        ProtobufCBinaryData bytes = unstage->batch_ids[i];
+        if (ps_id_from_span(ps_span(bytes.data, bytes.len), &id.id) &&
+            stage_kept_remove(core->stage, id)) {
+            char text[PS_ID_TEXT_BYTES];
+            log_info("segment.dropped", "leaf=%u batch=%s why=settled", core->config->leaf,
+                     ps_id_text(id.id, text));
+            atomic_store(&core->kept_news, true);
+        }
+    }
+    leaf_core_wake(core);
+}
+
 static void
 start_drain(struct leaf_core *core)
 {
@@ -154,10 +173,46 @@ on_message(struct leaf_core *core, enum msg_type type, ProtobufCMessage **own_me
         leaf_cut_proof(core, ((const Penstock__LeafProof *)*own_message)->proof);
     } else if (type == MSG_LEAF_CANCEL_TASK) {
         on_cancel_task(core, (const Penstock__LeafCancelTask *)*own_message);
+    } else if (type == MSG_LEAF_UNSTAGE) {
+        on_unstage(core, (const Penstock__LeafUnstage *)*own_message);
     } else if (type == MSG_LEAF_DRAIN) {
         start_drain(core);
     } else {
         log_warn("message.unexpected", "leaf=%u type=%s", core->config->leaf, msg_type_name(type));
+    }
+}
+
+static void
+tell_kept(struct leaf_core *core)
+{
+    struct stage_kept *kept = ps_xcalloc(STAGED_MOST, sizeof *kept);
+    size_t count = stage_kept_list(core->stage, kept, STAGED_MOST);
+    Penstock__Staged *staged = ps_xcalloc(count + 1, sizeof *staged);
+    Penstock__Staged **staged_at = ps_xcalloc(count + 1, sizeof(Penstock__Staged *));
+    Penstock__LeafStaged message = PENSTOCK__LEAF_STAGED__INIT;
+    for (size_t i = 0; i < count; i++) {
+        penstock__staged__init(&staged[i]);
+        staged[i].batch_id = proto_bytes(kept[i].id.id.b, PS_ID_BYTES);
+        staged[i].epoch = kept[i].epoch;
+        staged[i].leaf = core->config->leaf;
+        staged[i].bytes = kept[i].bytes;
+        staged_at[i] = &staged[i];
+    }
+    message.n_staged = count;
+    message.staged = staged_at;
+    struct ps_error err;
+    if (leaf_link_send(core->link, MSG_LEAF_STAGED, &message, &err) != PS_OK) {
+        atomic_store(&core->stop, true);
+    }
+    ps_free(staged_at);
+    ps_free(staged);
+    ps_free(kept);
+    uint64_t discarded = stage_disk_now(core->stage).discarded;
+    if (discarded > core->discarded_said) {
+        log_warn("segments.discarded",
+                 "leaf=%u count=%llu why=\"damaged, of another version, or to make room\"",
+                 core->config->leaf, (unsigned long long)(discarded - core->discarded_said));
+        core->discarded_said = discarded;
     }
 }
 
@@ -174,6 +229,7 @@ static void
 link_loop(struct leaf_core *core)
 {
     struct ps_error err = {0};
+    int64_t told_ms = ps_clock_mono_ms();
     leaf_core_progress(core);
     while (!atomic_load(&core->stop) && !drained(core)) {
         enum msg_type type = 0;
@@ -188,9 +244,34 @@ link_loop(struct leaf_core *core)
         } else if (message != NULL) {
             on_message(core, type, &message);
             msg_free(message);
-        } else {
-            leaf_core_progress(core);
         }
+        if (ps_clock_mono_ms() - told_ms >= PROGRESS_MS) {
+            told_ms = ps_clock_mono_ms();
+            leaf_core_progress_all(core);
+        }
+        if (atomic_exchange(&core->kept_news, false)) {
+            tell_kept(core);
+        }
+    }
+}
+
+/* The agent had more leaves once: what those have kept is shared out among the ones it has. */
+static void
+take_over(struct leaf_core *core)
+{
+    const struct leaf_config *config = core->config;
+    for (uint32_t n = config->leaf + config->leaves; config->leaves > 0 && n < LEAVES_MOST;
+         n += config->leaves) {
+        struct ps_error err;
+        size_t moved = 0;
+        char *dir = ps_xasprintf("%s/leaf-%u/stage", config->state_dir, n);
+        if (stage_kept_move_in(core->stage, dir, &moved, &err) != PS_OK) {
+            log_warn("segments.orphaned", "leaf=%u of_leaf=%u error=\"%s\"", config->leaf, n,
+                     err.text);
+        } else if (moved > 0) {
+            log_info("segments.taken_over", "leaf=%u of_leaf=%u count=%zu", config->leaf, n, moved);
+        }
+        ps_free(dir);
     }
 }
 
@@ -204,11 +285,15 @@ open_stage(struct leaf_core *core, struct ps_error *err)
         .memory_bytes = config->budget_bytes > LEAF_RESERVE_BYTES + least
                             ? config->budget_bytes - LEAF_RESERVE_BYTES
                             : least,
-        .quota_bytes = STAGE_QUOTA_BYTES,
+        .quota_bytes = config->stage_quota,
     };
     char *dir = ps_xasprintf("%s/leaf-%u/stage", config->state_dir, config->leaf);
     enum ps_status status = stage_open(dir, &limits, &core->stage, err);
     ps_free(dir);
+    if (status == PS_OK) {
+        take_over(core);
+        atomic_store(&core->kept_news, true);
+    }
     return status;
 }
 

@@ -16,6 +16,7 @@
 
 struct leaf_config { /* borrowed for the life of the process */
     uint32_t leaf;   /* 0-based number in its agent */
+    uint32_t leaves; /* how many the agent has: it takes over the folders of those it had */
     const char *agent_name;
     const char *state_dir;    /* the agent's; staging is state_dir/leaf-N/stage */
     const char *base_dir;     /* what relative URLs are relative to; NULL = the working folder */
@@ -23,6 +24,8 @@ struct leaf_config { /* borrowed for the life of the process */
     size_t root_count;
     struct source_allow allow; /* where URL sources may go */
     uint64_t budget_bytes;     /* rows and windows in memory */
+    uint64_t stage_quota;      /* bytes of segments on disk: this leaf's share */
+    uint32_t batches_most;     /* held at once while the destination is away */
     int link_fd;               /* socket pair to the agent */
 };
 

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/leaf/leaf_away.h"
 #include "agent/leaf/leaf_cut.h"
 #include "agent/leaf/leaf_decide.h"
 #include "common/alloc.h"
@@ -61,7 +62,7 @@ leaf_core_cancel(struct leaf_core *core, struct ps_span batch_id, uint64_t epoch
 }
 
 static void
-let_go(struct leaf_core *core, struct leaf_job **own_job)
+let_go(struct leaf_core *core, struct leaf_job **own_job, bool keep)
 {
     pthread_mutex_lock(&core->lock);
     for (size_t i = 0; i < core->held_count; i++) {
@@ -71,6 +72,12 @@ let_go(struct leaf_core *core, struct leaf_job **own_job)
         }
     }
     pthread_mutex_unlock(&core->lock);
+    if (!keep) {
+        stage_batch_free((*own_job)->rows);
+    } else if (stage_batch_keep((*own_job)->rows)) {
+        atomic_store(&core->kept_news, true);
+    }
+    (*own_job)->rows = NULL;
     leaf_job_free(core->docs, *own_job);
     *own_job = NULL;
 }
@@ -151,7 +158,10 @@ fill_held(const struct leaf_job *job, uint32_t leaf, Penstock__Held *out)
     out->start = job->cut.end != 0 ? job->cut.start : 0;
     out->end = job->cut.end;
     out->proven = job->cut.end != 0 && job->cut.proven;
-    out->has_object = at < job->range_count;
+    out->has_stored = out->stored = atomic_load(&job->stored);
+    /* Of the many that wait on disk nobody asks where they are. */
+    out->has_object =
+        at < job->range_count && (!out->stored || out->phase >= PENSTOCK__PHASE__PHASE_LOAD);
     if (out->has_object) {
         out->object = proto_bytes(job->ranges[at].key.ptr, job->ranges[at].key.len);
     }
@@ -159,21 +169,26 @@ fill_held(const struct leaf_job *job, uint32_t leaf, Penstock__Held *out)
 
 /* The busiest phase is the one people want to see: what is nearest to the destination. */
 static void
-fill_status(struct leaf_core *core, const Penstock__Held *held, size_t count,
-            Penstock__LeafStatus *out)
+fill_status(struct leaf_core *core, Penstock__LeafStatus *out)
 {
     penstock__leaf_status__init(out);
     out->leaf = core->config->leaf;
     out->has_pid = true;
     out->pid = (uint32_t)getpid();
-    out->state = atomic_load(&core->drain) ? "draining" : count > 0 ? "working" : "idle";
+    out->state = atomic_load(&core->drain) ? "draining" : core->held_count > 0 ? "working" : "idle";
     out->has_phase = true;
-    for (size_t i = 0; i < count; i++) {
-        if (held[i].phase >= out->phase) {
-            out->phase = held[i].phase;
-            out->has_object = held[i].has_object;
-            out->object = held[i].object;
+    const struct leaf_job *busiest = NULL;
+    for (size_t i = 0; i < core->held_count; i++) {
+        Penstock__Phase phase = (Penstock__Phase)atomic_load(&core->held[i]->phase);
+        if (busiest == NULL || phase >= out->phase) {
+            out->phase = phase;
+            busiest = core->held[i];
         }
+    }
+    uint32_t at = busiest == NULL ? 0 : atomic_load(&busiest->range_now);
+    out->has_object = busiest != NULL && at < busiest->range_count;
+    if (out->has_object) {
+        out->object = proto_bytes(busiest->ranges[at].key.ptr, busiest->ranges[at].key.len);
     }
     out->has_bytes_total = true;
     out->bytes_total = atomic_load(&core->bytes_total);
@@ -182,26 +197,50 @@ fill_status(struct leaf_core *core, const Penstock__Held *held, size_t count,
     out->note = core->note;
 }
 
-void
-leaf_core_progress(struct leaf_core *core)
+static void
+send_progress(struct leaf_core *core, bool all)
 {
-    Penstock__Held held[LEAF_HELD_MAX];
-    Penstock__Held *held_at[LEAF_HELD_MAX];
     Penstock__LeafStatus status;
     Penstock__LeafProgress progress;
+    char note[LEAF_AWAY_NOTE_BYTES];
     penstock__leaf_progress__init(&progress);
     /* The lock is kept while sending: the objects' names belong to jobs that must not go away. */
     pthread_mutex_lock(&core->lock);
+    Penstock__Held *held = ps_xcalloc(core->held_count + 1, sizeof *held);
+    Penstock__Held **held_at = ps_xcalloc(core->held_count + 1, sizeof(Penstock__Held *));
     for (size_t i = 0; i < core->held_count; i++) {
-        fill_held(core->held[i], core->config->leaf, &held[i]);
-        held_at[i] = &held[i];
+        struct leaf_job *job = core->held[i];
+        bool waits = job->stored_told && atomic_load(&job->stored) &&
+                     atomic_load(&job->phase) == (int)PENSTOCK__PHASE__PHASE_STAGE;
+        job->stored_told = atomic_load(&job->stored);
+        if (all || !waits) {
+            fill_held(job, core->config->leaf, &held[progress.n_held]);
+            held_at[progress.n_held] = &held[progress.n_held];
+            progress.n_held++;
+        }
     }
-    fill_status(core, held, core->held_count, &status);
+    fill_status(core, &status);
+    leaf_away_status_locked(core, &status, note);
     progress.status = &status;
-    progress.n_held = core->held_count;
     progress.held = held_at;
+    progress.has_takes = true;
+    progress.takes = leaf_away_takes_locked(core);
     send_or_drop(core, MSG_LEAF_PROGRESS, &progress);
     pthread_mutex_unlock(&core->lock);
+    ps_free(held_at);
+    ps_free(held);
+}
+
+void
+leaf_core_progress(struct leaf_core *core)
+{
+    send_progress(core, false);
+}
+
+void
+leaf_core_progress_all(struct leaf_core *core)
+{
+    send_progress(core, true);
 }
 
 void
@@ -313,7 +352,7 @@ leaf_core_done(struct leaf_core *core, struct leaf_job **own_job, Penstock__Outc
                const struct dest_result *result)
 {
     leaf_core_send_done(core, *own_job, outcome, result);
-    let_go(core, own_job);
+    let_go(core, own_job, false);
 }
 
 void
@@ -332,7 +371,7 @@ leaf_core_failed(struct leaf_core *core, struct leaf_job **own_job, Penstock__Fa
     failed.has_bp_id = bp_id != NULL;
     failed.bp_id = bp_id == NULL ? 0 : *bp_id;
     send_or_drop(core, MSG_LEAF_FAILED, &failed);
-    let_go(core, own_job);
+    let_go(core, own_job, leaf_decide_keeps(class, err));
 }
 
 void

@@ -18,7 +18,7 @@
 #include "common/queue.h"
 
 enum {
-    LEAF_HELD_MAX = 8, /* the agent gives two; room for a drain and a late repeat */
+    LEAF_HELD_MAX = 1032, /* the agent gives what leaf_away.h says; room for a late repeat */
     /* Of the budget, what is not rows: the program, windows, inference, SQLite's cache. */
     LEAF_RESERVE_BYTES = 16 * 1024 * 1024,
 };
@@ -62,6 +62,15 @@ struct leaf_core {
     struct leaf_turn turns[2]; /* load thread, task thread */
     uint64_t next_turn;
     char note[160];
+    /* leaf_away.h */
+    int64_t away_ms; /* mono: since then the destination could not be reached; 0: it could */
+    int64_t away_wall_ms;
+    char away_why[192];
+    unsigned away_tries;     /* the load thread's */
+    int64_t load_began_ms;   /* mono: the load thread's batch; 0: it has none */
+    bool stage_full;         /* the extract thread waits for room in the quota */
+    uint64_t discarded_said; /* kept segments that were discarded, as far as it was logged */
+    _Atomic bool kept_news;  /* the agent has not heard of the kept segments as they are */
 
     Penstock__LeafTask *task; /* waiting for the task thread; NULL = none */
     uint8_t task_now[PS_ID_BYTES];
@@ -84,14 +93,16 @@ void leaf_core_phase(struct leaf_core *core, struct leaf_job *job, Penstock__Pha
 /* What `top -H` shows of this thread: its phase, or "extract" and "loader" while they wait. */
 void leaf_core_name_thread(const char *name);
 void leaf_core_note(struct leaf_core *core, const char *fmt, ...) PS_PRINTF(2, 3);
-/* Sends LEAF_PROGRESS: also the heartbeat. */
+/* Sends LEAF_PROGRESS: also the heartbeat. What waits on disk is listed by the second only. */
 void leaf_core_progress(struct leaf_core *core);
+void leaf_core_progress_all(struct leaf_core *core);
 
 /* ---- reports: send, then let go of the job and free it. */
 void leaf_core_send_done(struct leaf_core *core, const struct leaf_job *job,
                          Penstock__Outcome outcome, const struct dest_result *result);
 void leaf_core_done(struct leaf_core *core, struct leaf_job **own_job, Penstock__Outcome outcome,
                     const struct dest_result *result);
+/* What the job has on disk is kept for another life of its batch, but for a failure of its own. */
 void leaf_core_failed(struct leaf_core *core, struct leaf_job **own_job, Penstock__FailClass class,
                       const struct ps_error *err, const uint64_t *bp_id);
 

@@ -205,6 +205,8 @@ leaf_cut_make_room(struct leaf_core *core)
     for (size_t i = 0; i < core->parked_count; i++) {
         struct leaf_job *job = core->parked[i];
         job->cut.whole = false;
+        atomic_store(&job->sealed, false);
+        atomic_store(&job->stored, false);
         stage_batch_free(job->rows);
         job->rows = NULL;
     }

@@ -3,7 +3,13 @@
 
 #include "common/assert.h"
 
-enum { RETRY_FIRST_MS = 50, RETRY_MOST_MS = 5000, RETRY_TIMES = 18, ROOM_MOST_MS = 2000 };
+enum {
+    RETRY_FIRST_MS = 50,
+    RETRY_MOST_MS = 5000,
+    RETRY_TIMES = 18,
+    ROOM_MOST_MS = 2000,
+    AWAY_MOST_MS = 2000,
+};
 
 static bool
 code_is(const struct ps_error *err, const char *code)
@@ -33,10 +39,38 @@ leaf_decide_extract_failure(const struct ps_error *err)
     return PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT;
 }
 
+/* Our own file, not the batch: it is extracted again. */
+static bool
+is_damaged_segment(const struct ps_error *err)
+{
+    return code_is(err, "stage_corrupt") || code_is(err, "block_corrupt") ||
+           code_is(err, "block_format");
+}
+
 Penstock__FailClass
 leaf_decide_load_failure(const struct ps_error *err)
 {
-    return leaf_decide_extract_failure(err);
+    return is_damaged_segment(err) ? PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT
+                                   : leaf_decide_extract_failure(err);
+}
+
+bool
+leaf_decide_keeps(Penstock__FailClass class, const struct ps_error *err)
+{
+    switch (class) {
+    case PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT:
+    case PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL:
+    case PENSTOCK__FAIL_CLASS__FAIL_NOT_VISIBLE:
+    case PENSTOCK__FAIL_CLASS__FAIL_PERMANENT: /* a person may put the destination right */
+        return !is_damaged_segment(err);
+    case PENSTOCK__FAIL_CLASS__FAIL_LEAF_DIED:
+    case PENSTOCK__FAIL_CLASS__FAIL_FENCED:
+    case PENSTOCK__FAIL_CLASS__FAIL_RANGE_CONFLICT:
+    case PENSTOCK__FAIL_CLASS__FAIL_TOLERANCE:
+    case _PENSTOCK__FAIL_CLASS_IS_INT_SIZE:
+        break;
+    }
+    return false;
 }
 
 bool
@@ -96,6 +130,12 @@ int64_t
 leaf_decide_retry_ms(unsigned attempt, uint64_t random)
 {
     return attempt >= RETRY_TIMES ? -1 : growing_wait(attempt, random, RETRY_MOST_MS);
+}
+
+int64_t
+leaf_decide_away_ms(unsigned attempt, uint64_t random)
+{
+    return growing_wait(attempt, random, AWAY_MOST_MS);
 }
 
 int64_t

@@ -13,15 +13,21 @@ Penstock__FailClass leaf_decide_extract_failure(const struct ps_error *err);
 /* How a failure of the destination is reported, once retrying here is over. */
 Penstock__FailClass leaf_decide_load_failure(const struct ps_error *err);
 
+/* A batch failed: is what it has on disk still good for another life of it? */
+bool leaf_decide_keeps(Penstock__FailClass class, const struct ps_error *err);
+
 enum leaf_report { LEAF_REPORT_DONE, LEAF_REPORT_FAILED };
 /* What a finished transaction means: DONE with *out_outcome, or FAILED with class and code. */
 enum leaf_report leaf_decide_outcome(enum dest_outcome outcome, Penstock__Outcome *out_outcome,
                                      Penstock__FailClass *out_class, const char **out_code);
 
 /* The wait before the transaction is tried again here; negative: give the batch back instead.
- * attempt counts from 0. A destination that is away holds the sealed batch, because extracting it
- * again costs more than waiting; after about a minute the coordinator decides. */
+ * attempt counts from 0. Of a destination that was reached; after about a minute the coordinator
+ * decides. */
 int64_t leaf_decide_retry_ms(unsigned attempt, uint64_t random);
+
+/* The wait before a destination that could not be reached is tried again, without end. */
+int64_t leaf_decide_away_ms(unsigned attempt, uint64_t random);
 
 /* A full disk, here or below the destination, is no fault of the batch: it is waited out by who
  * holds the batch, without end, and never counts as an attempt. */

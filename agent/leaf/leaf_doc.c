@@ -102,6 +102,22 @@ column_from_proto(const Penstock__Column *in, struct spec_column *out, struct ps
     return PS_OK;
 }
 
+static struct bp_hash
+digest_of(const Penstock__SpecDoc *in)
+{
+    Penstock__SpecDoc columns = PENSTOCK__SPEC_DOC__INIT;
+    columns.pipeline_uuid = in->pipeline_uuid;
+    columns.pipeline_name = columns.spec_json = (char *)(uintptr_t) "";
+    columns.n_columns = in->n_columns;
+    columns.columns = in->columns;
+    size_t len = penstock__spec_doc__get_packed_size(&columns);
+    uint8_t *bytes = ps_xalloc(len);
+    penstock__spec_doc__pack(&columns, bytes);
+    struct bp_hash digest = ps_bp_hash(ps_span_str(in->spec_json), ps_span(bytes, len));
+    ps_free(bytes);
+    return digest;
+}
+
 static enum ps_status
 doc_from_proto(const Penstock__SpecDoc *in, struct leaf_doc **out, struct ps_error *err)
 {
@@ -114,6 +130,7 @@ doc_from_proto(const Penstock__SpecDoc *in, struct leaf_doc **out, struct ps_err
     doc->generation = in->generation;
     doc->rev = in->spec_rev;
     doc->name = ps_xstrdup(in->pipeline_name);
+    doc->digest = digest_of(in);
     status = spec_from_canonical(ps_span_str(in->spec_json), &doc->spec, err);
     if (status != PS_OK) {
         goto out;

@@ -18,7 +18,8 @@ struct leaf_doc {
     struct spec *spec;
     struct spec_column *columns; /* empty before prepare */
     size_t column_count;
-    int refs; /* under the cache's lock */
+    struct bp_hash digest; /* of the spec and the columns, as they came */
+    int refs;              /* under the cache's lock */
 };
 
 struct leaf_docs;

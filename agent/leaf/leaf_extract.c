@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/leaf/leaf_extract.h"
 
+#include "agent/leaf/leaf_away.h"
 #include "agent/leaf/leaf_core.h"
 #include "agent/leaf/leaf_cut.h"
 #include "agent/leaf/leaf_decide.h"
+#include "agent/leaf/leaf_manifest.h"
 #include "agent/leaf/leaf_stream.h"
 #include "common/alloc.h"
 #include "common/clock.h"
@@ -78,6 +80,8 @@ forget_decoded(struct leaf_core *core, struct leaf_job *job)
 {
     atomic_fetch_sub(&core->rows_total, atomic_exchange(&job->rows_seen, 0));
     atomic_store(&job->bytes, 0);
+    atomic_store(&job->sealed, false);
+    atomic_store(&job->stored, false);
     stage_batch_free(job->rows);
     job->rows = NULL;
     job->counts = (struct dest_counts){0};
@@ -163,10 +167,23 @@ extract_job(struct extract *extract, struct leaf_job *job, size_t *out_failed_ra
 static enum ps_status
 seal_job(struct extract *extract, struct leaf_job *job, struct ps_error *err)
 {
+    struct ps_buf manifest = PS_BUF_INIT;
     leaf_core_phase(extract->core, job, PENSTOCK__PHASE__PHASE_STAGE);
-    enum ps_status status = stage_batch_seal(job->rows, err);
+    leaf_manifest_write(job, &manifest);
+    enum ps_status status = stage_batch_describe(job->rows, ps_buf_span(&manifest), err);
+    ps_buf_fini(&manifest);
+    if (status == PS_OK) {
+        status = stage_batch_seal(job->rows, err);
+    }
     if (status == PS_OK && PS_FAILPOINT("leaf.after_seal")) {
         status = ps_fail(err, PS_AGAIN, "failpoint leaf.after_seal");
+    }
+    if (status == PS_OK) {
+        atomic_store(&job->stored, stage_batch_is_stored(job->rows));
+        atomic_store(&job->sealed, true);
+    }
+    if (status == PS_OK && leaf_away_is(extract->core)) {
+        leaf_away_store(extract->core, job);
     }
     return status;
 }
@@ -222,11 +239,74 @@ make_rows(struct extract *extract, struct leaf_job *job, size_t *out_failed_rang
         }
         forget_decoded(core, job);
         leaf_cut_make_room(core);
-        if (atomic_load(&core->drain) ||
-            !leaf_core_wait_for_room(core, job, "staging folder's", attempt, err)) {
-            return ps_fail(err, PS_CANCELED, "asked to stop while the disk was full");
-        }
+        /* Of a quota it is known when there is more: reading the source in vain costs it. */
+        bool is_quota = strcmp(err->code, "stage_quota") == 0;
+        uint64_t used = stage_disk_now(core->stage).bytes;
+        do {
+            if (atomic_load(&core->drain) ||
+                !leaf_core_wait_for_room(core, job, "staging folder's", attempt, err)) {
+                return ps_fail(err, PS_CANCELED, "asked to stop while the disk was full");
+            }
+        } while (is_quota && used > 0 && stage_disk_now(core->stage).bytes >= used);
     }
+}
+
+/* Another life of the batch has decoded it and left it on this leaf's disk. False: it has not, or
+ * it cannot be used: the batch is extracted. */
+static bool
+adopt(struct leaf_core *core, struct leaf_job *job)
+{
+    struct ps_buf manifest = PS_BUF_INIT;
+    struct stage_batch *rows = NULL;
+    struct ps_error err = {0};
+    enum ps_status status = stage_kept_take(core->stage, job->id, &rows, &manifest, &err);
+    bool found = status != PS_OK || rows != NULL;
+    if (rows != NULL) {
+        status = leaf_manifest_apply(job, ps_buf_span(&manifest), stage_batch_columns(rows), &err);
+    }
+    ps_buf_fini(&manifest);
+    if (found) {
+        atomic_store(&core->kept_news, true);
+    }
+    if (status != PS_OK) {
+        log_warn("segment.unused", "leaf=%u batch=%s code=%s error=\"%s\"", core->config->leaf,
+                 job->id_text, err.code, err.text);
+        stage_batch_free(rows);
+        return false;
+    }
+    if (!found) {
+        return false;
+    }
+    job->rows = rows;
+    job->sealed_at_ms = ps_clock_mono_ms();
+    atomic_store(&job->rows_seen, stage_batch_rows(rows));
+    atomic_fetch_add(&core->rows_total, stage_batch_rows(rows));
+    atomic_store(&job->bytes, job->counts.unwrapped_bytes);
+    atomic_store(&job->stored, true);
+    atomic_store(&job->sealed, true);
+    log_info("segment.reused", "leaf=%u batch=%s epoch=%llu rows=%llu", core->config->leaf,
+             job->id_text, (unsigned long long)job->epoch,
+             (unsigned long long)stage_batch_rows(rows));
+    leaf_core_phase(core, job, PENSTOCK__PHASE__PHASE_STAGE);
+    if (job->cut.is) {
+        leaf_cut_tell(core, job);
+    }
+    return true;
+}
+
+static enum ps_status
+make_or_adopt(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
+              struct ps_error *err)
+{
+    struct leaf_core *core = extract->core;
+    /* A cut that comes back from its proof has been looked for before. */
+    if (job->rows == NULL && adopt(core, job)) {
+        return PS_OK;
+    }
+    if (!leaf_away_wait_for_quota(core, job)) {
+        return ps_fail(err, PS_CANCELED, "given back before it was begun");
+    }
+    return make_rows(extract, job, out_failed_range, err);
 }
 
 /* Others of this leaf may begin where this one ended. */
@@ -250,7 +330,7 @@ take_one(struct extract *extract, struct leaf_job *job)
         status = ps_fail(&err, PS_CANCELED, "given back before it was begun");
     } else if (!job->message->grant->tombstone) {
         job->cut.guess = false;
-        status = make_rows(extract, job, &failed_range, &err);
+        status = make_or_adopt(extract, job, &failed_range, &err);
         if (status == PS_OK && job->cut.is && PS_FAILPOINT("leaf.before_proof")) {
             status = ps_fail(&err, PS_AGAIN, "failpoint leaf.before_proof");
         }
@@ -319,6 +399,9 @@ leaf_extract_thread(void *ctx)
     }
     for (struct leaf_job *job; (job = leaf_cut_take_any(extract.core)) != NULL;) {
         struct ps_error err;
+        if (job->cut.whole && leaf_away_is_lost(extract.core)) {
+            leaf_away_store(extract.core, job);
+        }
         ps_fail(&err, PS_CANCELED, "given back before its start was proven");
         fail(extract.core, job, job->range_count, &err);
     }

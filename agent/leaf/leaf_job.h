@@ -55,6 +55,9 @@ struct leaf_job {
     _Atomic uint64_t bytes, rows_seen;
     _Atomic uint32_t range_now; /* which range is being read */
     _Atomic bool cancel;
+    _Atomic bool sealed; /* decoded whole: what is left is to load it */
+    _Atomic bool stored; /* sealed, and on disk: a later process finds it */
+    bool stored_told;    /* under core->lock: the agent has heard it */
 };
 
 /* Takes *own_message and the document reference. PS_BADDATA when the grant breaks the protocol

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/leaf/leaf_load.h"
 
+#include "agent/leaf/leaf_away.h"
 #include "agent/leaf/leaf_core.h"
 #include "agent/leaf/leaf_decide.h"
 #include "common/alloc.h"
@@ -17,6 +18,10 @@ struct load {
     struct dest *dest;
     struct leaf_job *job; /* the one being loaded */
     bool have_turn;
+    bool is_away; /* the last try did not get as far as a connection */
+    /* Taken off the queue while the destination is away, to be put on disk: before the queue's. */
+    struct leaf_job **line;
+    size_t line_at, line_count;
 };
 
 static enum ps_status
@@ -73,8 +78,10 @@ need_dest(struct load *load, struct ps_error *err)
         return err->status;
     }
     enum ps_status status = load->ops->open(load->job->doc->spec, &load->env, &load->dest, err);
+    load->is_away = status == PS_AGAIN;
     if (status == PS_OK) {
         load->doc = leaf_doc_ref(load->core->docs, load->job->doc);
+        leaf_away_back(load->core);
     }
     return status;
 }
@@ -120,41 +127,77 @@ load_once(struct load *load, struct dest_result *result, struct ps_error *err)
                            err);
 }
 
+/* What is sealed must not be lost with this process, and not fill its memory. */
+static void
+store_all(struct load *load)
+{
+    void *item = NULL;
+    leaf_away_store(load->core, load->job);
+    while (ps_queue_take(load->core->to_load, 0, &item) == PS_OK) {
+        load->line = ps_xrealloc(load->line, (load->line_count + 1) * sizeof(struct leaf_job *));
+        load->line[load->line_count++] = item;
+        leaf_away_store(load->core, item);
+    }
+}
+
+/* False: asked to stop. */
+static bool
+wait_a_while(struct load *load, int64_t wait_ms)
+{
+    struct leaf_core *core = load->core;
+    pthread_mutex_lock(&core->lock);
+    bool stop = atomic_load(&core->stop) || atomic_load(&load->job->cancel) ||
+                (load->is_away && atomic_load(&core->drain));
+    if (!stop) {
+        leaf_core_wait_locked(core, wait_ms);
+    }
+    pthread_mutex_unlock(&core->lock);
+    return !stop;
+}
+
+/* A destination that cannot be reached is waited for without end: the batch lies on disk, and that
+ * is no attempt of its. Negative: it has been tried often enough. */
+static int64_t
+next_wait_ms(struct load *load, unsigned *attempt, const struct ps_error *err)
+{
+    uint64_t random;
+    ps_rand_system(&random, sizeof random);
+    if (!load->is_away) {
+        return leaf_decide_retry_ms((*attempt)++, random);
+    }
+    leaf_away_lost(load->core, err);
+    store_all(load);
+    return leaf_decide_away_ms(load->core->away_tries++, random);
+}
+
 /* The same transaction again, with growing waits, while the destination may come back. */
 static enum ps_status
 load_with_retries(struct load *load, struct dest_result *result, struct ps_error *err)
 {
-    for (unsigned attempt = 0;; attempt++) {
+    unsigned attempt = 0, room_attempt = 0;
+    for (;;) {
+        load->is_away = false;
         enum ps_status status = load_once(load, result, err);
         if (status != PS_AGAIN && status != PS_FULL) {
             return status;
         }
-        uint64_t random;
-        ps_rand_system(&random, sizeof random);
-        bool full = leaf_decide_waits_for_room(err) && !atomic_load(&load->core->drain);
-        if (full) {
-            drop_dest(load);
-            leaf_core_phase(load->core, load->job, PENSTOCK__PHASE__PHASE_STAGE);
-            if (!leaf_core_wait_for_room(load->core, load->job, "destination's", attempt, err)) {
+        drop_dest(load); /* a connection that failed is not trusted again */
+        leaf_core_phase(load->core, load->job, PENSTOCK__PHASE__PHASE_STAGE);
+        if (leaf_decide_waits_for_room(err) && !atomic_load(&load->core->drain)) {
+            if (!leaf_core_wait_for_room(load->core, load->job, "destination's", room_attempt++,
+                                         err)) {
                 return ps_fail(err, PS_CANCELED, "asked to stop while the destination was full");
             }
             leaf_core_note(load->core, "%s", "");
             continue;
         }
-        int64_t wait_ms = leaf_decide_retry_ms(attempt, random);
+        int64_t wait_ms = next_wait_ms(load, &attempt, err);
         if (wait_ms < 0) {
             return status;
         }
-        drop_dest(load); /* a connection that failed is not trusted again */
         leaf_core_note(load->core, "destination: %s", err->text);
-        leaf_core_phase(load->core, load->job, PENSTOCK__PHASE__PHASE_STAGE);
-        pthread_mutex_lock(&load->core->lock);
-        bool stop = atomic_load(&load->core->stop) || atomic_load(&load->job->cancel);
-        if (!stop) {
-            leaf_core_wait_locked(load->core, wait_ms);
-        }
-        pthread_mutex_unlock(&load->core->lock);
-        if (stop) {
+        leaf_core_progress(load->core);
+        if (!wait_a_while(load, wait_ms)) {
             return ps_fail(err, PS_CANCELED, "asked to stop while the destination was away");
         }
         leaf_core_note(load->core, "%s", "");
@@ -201,6 +244,9 @@ take_one(struct load *load, struct leaf_job *job)
     load->job = job;
     if (atomic_load(&job->cancel) && !job->message->grant->tombstone) {
         status = ps_fail(&err, PS_CANCELED, "cancelled before its transaction began");
+    } else if (atomic_load(&load->core->drain) && leaf_away_is_lost(load->core)) {
+        leaf_away_store(load->core, job);
+        status = ps_fail(&err, PS_CANCELED, "asked to stop while the destination was away");
     } else {
 #ifdef PS_MUTANT_ACK_EARLY
         /* Deliberately wrong, for the kill harness: reports before COMMIT. */
@@ -208,11 +254,25 @@ take_one(struct load *load, struct leaf_job *job)
         leaf_core_send_done(load->core, job, PENSTOCK__OUTCOME__OUTCOME_LOADED, &result);
 #endif
         int64_t began = ps_clock_mono_ms();
+        leaf_away_begin_load(load->core);
         status = load_with_retries(load, &result, &err);
+        leaf_away_end_load(load->core);
         job->load_ms = ps_clock_mono_ms() - began;
     }
     report(load, status, &result, &err);
     dest_result_fini(&result);
+}
+
+/* Oldest first: what was taken off the queue before. */
+static struct leaf_job *
+next_job(struct load *load)
+{
+    void *item = NULL;
+    if (load->line_at < load->line_count) {
+        return load->line[load->line_at++];
+    }
+    load->line_at = load->line_count = 0;
+    return ps_queue_take(load->core->to_load, PS_WAIT_FOREVER, &item) == PS_OK ? item : NULL;
 }
 
 void *
@@ -228,13 +288,13 @@ leaf_load_thread(void *ctx)
         .base_dir = load.core->config->base_dir,
         .cancel = &load.core->stop,
     };
-    void *item = NULL;
     leaf_core_name_thread("loader");
-    while (ps_queue_take(load.core->to_load, PS_WAIT_FOREVER, &item) == PS_OK) {
+    for (struct leaf_job *job; (job = next_job(&load)) != NULL;) {
         leaf_core_name_thread("stage"); /* sealed, until the writer turn is its own */
-        take_one(&load, item);
+        take_one(&load, job);
         leaf_core_name_thread("loader");
     }
+    ps_free(load.line);
     drop_dest(&load);
     return NULL;
 }
