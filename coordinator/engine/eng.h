@@ -29,7 +29,9 @@ enum {
     ENG_CANCEL_AGAIN_MS = 1000,   /* a cancel that was not followed is a reason to answer again */
     ENG_REPLY_BYTES = 512 * 1024, /* a SyncReply with more than this takes no more grants */
     ENG_OLD_INCARNATIONS = 16,
-    ENG_TASK_LIMIT = 1000, /* objects a page of discovery */
+    ENG_TASK_LIMIT = 1000,      /* objects a page of discovery */
+    ENG_STAGED_HINT_MS = 2000,  /* for whom may have it on disk a batch waits so long */
+    ENG_STAGED_AWAY_MS = 60000, /* who cannot load for so long, while others can, gives back */
 };
 
 /* The code of a batch partition whose key was loaded before in another version. */
@@ -69,6 +71,13 @@ struct eng_batch {
     uint64_t proof; /* where it truly begins; 0: unknown */
     bool held_proven;
     bool proof_told;
+    /* Which leaf has it decoded on disk, eng_staged.h; NULL: none. */
+    struct eng_agent *staged_agent;
+    struct ps_list staged_link;
+    uint32_t staged_leaf;
+    bool staged_sure;            /* the agent has said so; else it held it last */
+    bool staged_listed;          /* in the list that is being read */
+    int64_t staged_until_ms;     /* mono: nobody else gets it before; 0: it is leased */
     struct ps_list unsaved_link; /* of the engine's: its row is written before this turn ends */
     bool is_new;                 /* it has no row yet */
 };
@@ -107,7 +116,10 @@ struct eng_agent {
     struct ps_list leases;
     struct eng_place *places; /* those with leases */
     size_t place_count;
-    struct ps_list hot;   /* chains that its leaves have open */
+    struct ps_list hot;      /* chains that its leaves have open */
+    struct ps_list staged;   /* batches that its leaves have on disk, leased or not */
+    struct ps_span *unstage; /* what it keeps for nothing: owned ids, for the next answer */
+    size_t unstage_count;
     Penstock__Sync *sync; /* the latest; NULL before the first */
     uint64_t sync_seq;
     bool parked; /* sync waits for its answer */

@@ -7,6 +7,7 @@
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_prove.h"
 #include "coordinator/engine/eng_replay.h"
+#include "coordinator/engine/eng_staged.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_sync.h"
 #include "coordinator/engine/eng_task.h"
@@ -237,6 +238,7 @@ settle(struct engine *engine, struct eng_agent *agent)
         (void)eng_sync_reply(agent);
     }
     eng_prove_answer(agent);
+    eng_staged_answer(agent);
     add_cancels(engine, agent);
     if (agent->answer != NULL) {
         eng_sync_leave(agent);

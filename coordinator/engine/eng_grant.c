@@ -7,6 +7,7 @@
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_part.h"
+#include "coordinator/engine/eng_staged.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_sync.h"
 #include "coordinator/sched/sched.h"
@@ -126,15 +127,25 @@ first_due(const struct engine *engine, const struct ps_heap *heap)
                : PS_CONTAINER(first, struct eng_batch, due);
 }
 
-/* What failed before what was given back: it is older. NULL: nothing is to be had but new ones. */
+/* For no leaf in particular. */
 static struct eng_batch *
-find_due(const struct engine *engine, const struct eng_pipeline *p)
+find_free(const struct engine *engine, const struct eng_pipeline *p)
 {
     struct eng_batch *b = first_due(engine, &p->retries);
     if (b == NULL && !ps_list_empty(&p->idle)) {
         b = PS_CONTAINER(p->idle.next, struct eng_batch, idle_link);
     }
     return b;
+}
+
+/* What the leaf has on disk before what failed, that before what was given back: it is older.
+ * NULL: nothing is to be had but new ones. */
+static struct eng_batch *
+find_due(const struct engine *engine, const struct eng_pipeline *p, const struct eng_agent *agent,
+         uint32_t leaf)
+{
+    struct eng_batch *b = eng_staged_find(p, agent, leaf);
+    return b == NULL ? find_free(engine, p) : b;
 }
 
 static bool
@@ -147,7 +158,8 @@ static struct sched_pipeline
 view(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, uint32_t leaf)
 {
     struct sched_pipeline out = {0};
-    out.grantable = is_grantable(p) && eng_grant_sees(engine, p, agent);
+    out.grantable = is_grantable(p) && eng_grant_sees(engine, p, agent) &&
+                    !eng_staged_is_cut_off(engine, p, agent, leaf);
     if (!out.grantable) {
         return out;
     }
@@ -155,7 +167,7 @@ view(struct engine *engine, struct eng_pipeline *p, struct eng_agent *agent, uin
     out.hot = hot_here > 0;
     bool may_cut = p->row.objects_pending > p->hot_count - hot_here &&
                    sched_may_cut(p->waiting, engine->online_leaves);
-    out.has_work = may_cut || find_due(engine, p) != NULL;
+    out.has_work = may_cut || find_due(engine, p, agent, leaf) != NULL;
     out.max_leaves = p->limits.max_leaves;
     out.leaves = p->at_work;
     out.leaf_has_it = out.has_work && out.max_leaves > 0 && eng_store_leaf_has(agent, leaf, p);
@@ -169,7 +181,8 @@ grant_tombstone(struct engine *engine, struct eng_agent *agent, uint32_t leaf)
     PS_LIST_FOR (at, &engine->pipelines) {
         struct eng_pipeline *p = PS_CONTAINER(at, struct eng_pipeline, link);
         struct eng_batch *b = first_due(engine, &p->tombs);
-        if (b != NULL && eng_grant_sees(engine, p, agent)) {
+        if (b != NULL && eng_grant_sees(engine, p, agent) &&
+            !eng_staged_is_cut_off(engine, p, agent, leaf)) {
             grant(engine, agent, leaf, b);
             return true;
         }
@@ -195,7 +208,7 @@ grant_one(struct engine *engine, struct eng_agent *agent, uint32_t leaf)
     }
     for (size_t best; (best = sched_pick(views, count)) < count;) {
         struct eng_pipeline *p = pipelines[best];
-        struct eng_batch *b = find_due(engine, p);
+        struct eng_batch *b = find_due(engine, p, agent, leaf);
         if (b != NULL && eng_part_is_batch(b) && !eng_part_may_have(agent)) {
             b = NULL;
         }
@@ -225,7 +238,7 @@ is_for_all(const struct engine *engine, const struct eng_pipeline *p)
     }
     bool may_cut =
         p->row.objects_pending > p->hot_count && sched_may_cut(p->waiting, engine->online_leaves);
-    return may_cut || find_due(engine, p) != NULL;
+    return may_cut || find_free(engine, p) != NULL;
 }
 
 static bool

@@ -6,6 +6,7 @@
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_reconcile.h"
+#include "coordinator/engine/eng_staged.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_sync.h"
 #include "coordinator/engine/eng_task.h"
@@ -26,6 +27,7 @@ eng_hello_add(struct engine *engine, const char *name)
     agent->state = ENG_AGENT_GONE;
     ps_list_init(&agent->leases);
     ps_list_init(&agent->hot);
+    ps_list_init(&agent->staged);
     ps_list_init(&agent->seen_link);
     ps_list_init(&agent->stir_link);
     ps_list_init(&agent->hungry_link);
@@ -66,6 +68,7 @@ eng_hello_free(struct eng_agent *agent)
     }
     eng_set_span(&agent->host_token, ps_span(NULL, 0));
     eng_hot_forget_agent(agent);
+    eng_staged_forget_agent(agent);
     ps_free(agent->places);
     ps_free(agent->cancels);
     ps_free(agent->wants);

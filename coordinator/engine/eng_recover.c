@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_out.h"
+#include "coordinator/engine/eng_staged.h"
 #include "coordinator/engine/eng_store.h"
 
 static bool
@@ -68,9 +69,13 @@ take_batch(void *ctx, const struct cat_batch *row)
     p->waiting += b->state == BATCH_WAITING ? 1 : 0;
     p->cancelling += b->state == BATCH_CANCELLING ? 1 : 0;
     b->row.leased = false;
-    struct eng_agent *agent =
-        row->leased && row->agent != NULL ? eng_hello_find(engine, row->agent) : NULL;
+    struct eng_agent *agent = row->agent != NULL ? eng_hello_find(engine, row->agent) : NULL;
     if (agent != NULL) {
+        /* Who had it last may have it on disk still. */
+        eng_staged_note(b, agent, row->leaf, false);
+        eng_store_set_retry(b, b->retry_mono_ms);
+    }
+    if (agent != NULL && row->leased) {
         eng_store_lease(engine, b, agent, row->leaf);
     }
     return true;

@@ -8,6 +8,7 @@
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_prove.h"
 #include "coordinator/engine/eng_reconcile.h"
+#include "coordinator/engine/eng_staged.h"
 #include "coordinator/engine/eng_task.h"
 
 /* ---- pipelines */
@@ -83,7 +84,12 @@ take_place(struct eng_batch *batch)
     if (batch->holder != NULL) {
         return;
     }
-    if (batch->state == BATCH_PENDING) {
+    int64_t until_ms = 0;
+    if (eng_staged_reserves(batch, &until_ms)) {
+        batch->due_is_tomb = false;
+        ps_heap_put(&p->retries, &batch->due,
+                    until_ms > batch->retry_mono_ms ? until_ms : batch->retry_mono_ms);
+    } else if (batch->state == BATCH_PENDING) {
         ps_list_push_back(&p->idle, &batch->idle_link);
     } else if (batch->state == BATCH_WAITING || batch->state == BATCH_CANCELLING) {
         batch->due_is_tomb = batch->state == BATCH_CANCELLING;
@@ -104,6 +110,7 @@ free_batch(struct engine *engine, struct eng_batch *batch)
 {
     (void)ps_map_take(engine->batches, ps_span(batch->row.id.id.b, PS_ID_BYTES));
     eng_store_unlease(batch);
+    eng_staged_forget(batch);
     ps_list_remove(&batch->link);
     ps_list_remove(&batch->unsaved_link);
     leave_place(batch);
@@ -253,6 +260,7 @@ eng_store_add_batch(struct engine *engine, struct eng_pipeline *p, const struct 
     ps_list_init(&batch->until_link);
     ps_list_init(&batch->idle_link);
     ps_list_init(&batch->unsaved_link);
+    ps_list_init(&batch->staged_link);
     ps_heap_node_init(&batch->due);
     batch->pipeline = p;
     batch->row = *row;
@@ -355,6 +363,7 @@ eng_store_move_batch(struct engine *engine, struct eng_batch **slot, enum batch_
               batch->row.reason == NULL ? "" : batch->row.reason);
     if (final) {
         remember_settled(engine, batch);
+        eng_staged_settled(batch);
         write_batch(engine, batch); /* whoever asks for it again asks the catalog */
         free_batch(engine, batch);
         *slot = NULL;
@@ -430,6 +439,7 @@ eng_store_lease(struct engine *engine, struct eng_batch *batch, struct eng_agent
     ps_list_push_back(&agent->leases, &batch->lease_link);
     eng_store_renew(engine, batch);
     enter_leaf(agent, batch->pipeline, leaf);
+    batch->staged_until_ms = 0;
     take_place(batch);
     eng_prove_forget(batch);
 }

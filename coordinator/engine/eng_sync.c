@@ -6,6 +6,7 @@
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_prove.h"
+#include "coordinator/engine/eng_staged.h"
 #include "coordinator/engine/eng_store.h"
 #include "coordinator/engine/eng_task.h"
 
@@ -90,7 +91,7 @@ judge_held(struct engine *engine, struct eng_agent *agent, const Penstock__Held 
     batch->listed_seq = agent->sync_seq;
     batch->resend = false;
     eng_prove_held(batch, held);
-    return true;
+    return !eng_staged_held(batch, agent, held);
 }
 
 static void
@@ -164,6 +165,7 @@ eng_sync(struct engine *engine, const struct engine_request *request, Penstock__
     agent->sync_seq = own_sync->origin->seq;
     take_wants(agent);
     take_held(engine, agent);
+    eng_staged_take(engine, agent);
     eng_task_take_held(agent, own_sync, &engine->tasks);
     uint32_t wait_ms = own_sync->wait_ms > ENG_WAIT_MOST_MS ? ENG_WAIT_MOST_MS : own_sync->wait_ms;
     agent->parked = true;

@@ -60,6 +60,14 @@ leaf_view(const Penstock__LeafStatus *status)
     out->note = eng_out_text(status->note);
     out->has_pid = status->has_pid;
     out->pid = status->pid;
+    out->has_away_ms = status->has_away_ms;
+    out->away_ms = status->away_ms;
+    out->has_staged_batches = status->has_staged_batches;
+    out->staged_batches = status->staged_batches;
+    out->has_staged_bytes = status->has_staged_bytes;
+    out->staged_bytes = status->staged_bytes;
+    out->has_stage_quota = status->has_stage_quota;
+    out->stage_quota = status->stage_quota;
     return out;
 }
 
