@@ -115,6 +115,8 @@ def families(f):
             for dest in ('postgresql', 'mysql')]),
         'replay': ('rejects replayed: edited, read otherwise, by many at once, kill -9', [
             scenario.format('replay.py', f'--kills {f["replay_kills"]}')]),
+        'staging': ('the destination is away: staged on disk, killed, drained exactly once', [
+            scenario.format('staging.py', f'--rounds {f["staging_rounds"]}')]),
         'kill_asan': ('the same under asan', [
             f'python3 tests/scenario/kill.py --build build/asan --rounds {f["asan_kill_rounds"]}']),
         'mutants': ('broken builds are caught', [

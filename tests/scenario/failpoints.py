@@ -58,12 +58,17 @@ def start_coordinator(cluster, points):
                 raise
 
 
+def leaves_for(points):
+    """A segment is taken up again by the leaf that has it: one leaf alone is sure to be asked."""
+    return 1 if 'stage.on_adopt' in points else 3
+
+
 def revive(cluster, points):
     """Starts again what has died; an error at start ends a process too."""
     if cluster.coordinator.process.poll() is not None:
         start_coordinator(cluster, points)
     if cluster.agents['a'].process.poll() is not None:
-        cluster.start_agent(leaves=3, failpoints=points, wait=False, extra=SMALL)
+        cluster.start_agent(leaves=leaves_for(points), failpoints=points, wait=False, extra=SMALL)
 
 
 def persist(cluster, points, method, path, body=None):
@@ -91,12 +96,14 @@ def one(report, build, source, expected, wanted, server=None):
     with Cluster(build) as cluster:
         markers = [cluster.path(f'hit-{i}') for i in range(len(wanted))]
         points = ';'.join(entry(*point, marker) for point, marker in zip(wanted, markers))
+        if 'stage.on_adopt' in points:  # there must be something to adopt
+            points += ';' + entry('stage.after_rename', 'crash', 1, cluster.path('hit-before'))
         database = cluster.path('out.db')
         if server:
             db_checker.wipe(server)
         checker = db_checker.ServerChecker(expected, server) if server else Checker(expected, database)
         start_coordinator(cluster, points)
-        cluster.start_agent(leaves=3, failpoints=points, wait=False, extra=SMALL)
+        cluster.start_agent(leaves=leaves_for(points), failpoints=points, wait=False, extra=SMALL)
         # Larger than that memory where something is to be staged on disk, small ones for all else.
         spec = data.spec('points', source, database,
                          '512KiB' if any(name.startswith('stage.') for name, _, _ in wanted)
