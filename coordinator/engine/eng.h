@@ -30,7 +30,7 @@ enum {
     ENG_REPLY_BYTES = 512 * 1024, /* a SyncReply with more than this takes no more grants */
     ENG_OLD_INCARNATIONS = 16,
     ENG_TASK_LIMIT = 1000,      /* objects a page of discovery */
-    ENG_STAGED_HINT_MS = 2000,  /* for whom may have it on disk a batch waits so long */
+    ENG_STAGED_HINT_MS = 5000,  /* for whom may have it on disk a batch waits so long */
     ENG_STAGED_AWAY_MS = 60000, /* who cannot load for so long, while others can, gives back */
 };
 

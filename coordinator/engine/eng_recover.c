@@ -70,13 +70,13 @@ take_batch(void *ctx, const struct cat_batch *row)
     p->cancelling += b->state == BATCH_CANCELLING ? 1 : 0;
     b->row.leased = false;
     struct eng_agent *agent = row->agent != NULL ? eng_hello_find(engine, row->agent) : NULL;
+    if (agent != NULL && row->leased) {
+        eng_store_lease(engine, b, agent, row->leaf);
+    }
     if (agent != NULL) {
         /* Who had it last may have it on disk still. */
         eng_staged_note(b, agent, row->leaf, false);
         eng_store_set_retry(b, b->retry_mono_ms);
-    }
-    if (agent != NULL && row->leased) {
-        eng_store_lease(engine, b, agent, row->leaf);
     }
     return true;
 }

@@ -14,12 +14,26 @@ eng_staged_forget(struct eng_batch *batch)
     batch->staged_until_ms = 0;
 }
 
+/* Of what it lists as kept: what a leaf holds is not touched by it. */
+static void
+unstage(struct eng_agent *agent, struct ps_span id)
+{
+    struct ps_span own = ps_span(NULL, 0);
+    eng_set_span(&own, id);
+    ENG_PUSH(agent->unstage, agent->unstage_count, own);
+}
+
 void
 eng_staged_note(struct eng_batch *batch, struct eng_agent *agent, uint32_t leaf, bool sure)
 {
     bool same = batch->staged_agent == agent && batch->staged_leaf == leaf;
     if (same && batch->staged_sure == sure) {
         return;
+    }
+    /* One copy is enough. One that an agent lists at another of its leaves has been moved. */
+    bool is_copy = !same && (batch->staged_agent != agent || batch->holder == agent);
+    if (is_copy && batch->staged_agent != NULL && batch->staged_sure) {
+        unstage(batch->staged_agent, ps_span(batch->row.id.id.b, PS_ID_BYTES));
     }
     ps_list_remove(&batch->staged_link);
     ps_list_push_back(&agent->staged, &batch->staged_link);
@@ -109,14 +123,6 @@ is_whole(const struct engine *engine)
 }
 
 static void
-unstage(struct eng_agent *agent, struct ps_span id)
-{
-    struct ps_span own = ps_span(NULL, 0);
-    eng_set_span(&own, id);
-    ENG_PUSH(agent->unstage, agent->unstage_count, own);
-}
-
-static void
 take_one(struct engine *engine, struct eng_agent *agent, const Penstock__Staged *staged, bool whole)
 {
     struct ps_span id = eng_span(staged->batch_id);
@@ -175,6 +181,15 @@ eng_staged_reserves(struct eng_batch *batch, int64_t *out_ms)
     }
     *out_ms = batch->staged_until_ms;
     return batch->staged_until_ms > engine->now_ms;
+}
+
+void
+eng_staged_leased(struct eng_batch *batch)
+{
+    if (!batch->staged_sure) {
+        eng_staged_forget(batch); /* where it was likely has been tried, or not come back */
+    }
+    batch->staged_until_ms = 0;
 }
 
 void

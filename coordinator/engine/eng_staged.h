@@ -21,6 +21,8 @@ PS_MUSTCHECK bool eng_staged_held(struct eng_batch *batch, struct eng_agent *age
 void eng_staged_take(struct engine *engine, struct eng_agent *agent);
 /* True while a batch that nobody has is only for the leaf that has it on disk: until *out_ms. */
 bool eng_staged_reserves(struct eng_batch *batch, int64_t *out_ms);
+/* It is leased: whoever waits for it waits no more. */
+void eng_staged_leased(struct eng_batch *batch);
 /* It is loaded or a tombstone: what a leaf may still have of it is of no use. */
 void eng_staged_settled(struct eng_batch *batch);
 /* The oldest one that this leaf has and nobody holds; NULL: none. */

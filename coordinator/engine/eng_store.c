@@ -439,7 +439,7 @@ eng_store_lease(struct engine *engine, struct eng_batch *batch, struct eng_agent
     ps_list_push_back(&agent->leases, &batch->lease_link);
     eng_store_renew(engine, batch);
     enter_leaf(agent, batch->pipeline, leaf);
-    batch->staged_until_ms = 0;
+    eng_staged_leased(batch);
     take_place(batch);
     eng_prove_forget(batch);
 }
