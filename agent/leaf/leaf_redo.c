@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "agent/dest/dest_replay.h"
+#include "agent/leaf/leaf_bytes.h"
 #include "common/alloc.h"
 #include "common/log.h"
 
@@ -19,6 +20,7 @@ struct leaf_redo {
     bool names_itself;               /* records name their fields */
     bool is_document;                /* line ends inside a record are blanks */
     struct leaf_source source;
+    struct leaf_bytes *bytes; /* of key in version */
 
     /* Of one object in one version: where `batch` read it. */
     struct batch_id batch;
@@ -48,6 +50,7 @@ leaf_redo_free(struct leaf_redo *redo)
     if (redo == NULL) {
         return;
     }
+    leaf_bytes_close(redo->bytes);
     if (redo->source.source != NULL) {
         redo->source.ops->close(redo->source.source);
     }
@@ -129,6 +132,11 @@ find_range(struct leaf_redo *redo, const struct dest_reject_row *row, struct ps_
         ps_buf_xappend(&redo->token, token_before.ptr, token_before.len);
         redo->token_offset = offset_before;
     }
+    /* A chain of batches reads one object on from where it stands. */
+    if (!same_object || !ps_span_eq(ps_buf_span(&version_before), ps_buf_span(&redo->version))) {
+        leaf_bytes_close(redo->bytes);
+        redo->bytes = NULL;
+    }
     ps_buf_fini(&version_before);
     ps_buf_fini(&token_before);
     redo->batch = row->batch;
@@ -146,21 +154,24 @@ need_source(struct leaf_redo *redo, struct ps_error *err)
 }
 
 static enum ps_status
-read_object(struct leaf_redo *redo, uint64_t from, size_t cap, struct ps_buf *out, bool *out_whole,
+read_object(struct leaf_redo *redo, uint64_t from, size_t cap, struct ps_buf *out,
             struct ps_error *err)
 {
     enum ps_status status = need_source(redo, err);
-    struct leaf_head head = {
+    const struct leaf_bytes_of of = {
+        .spec = redo->env.spec,
+        .source = &redo->source,
         .key = ps_buf_span(&redo->key),
         .version = ps_buf_span(&redo->version),
-        .from = from,
-        .cap = cap,
-        .verify = true,
         .budget_bytes = redo->env.work->core->config->budget_bytes,
     };
-    return status == PS_OK
-               ? leaf_stream_head(redo->env.spec, &redo->source, &head, out, out_whole, err)
-               : status;
+    if (status == PS_OK && redo->bytes == NULL) {
+        status = leaf_bytes_open(&of, &redo->bytes, err);
+    }
+    if (status == PS_OK) {
+        status = leaf_bytes_read(redo->bytes, from, cap, out, err);
+    }
+    return status == PS_OK ? leaf_bytes_verify(redo->bytes, err) : status;
 }
 
 /* What could not be read for good is told with what a person can do about it. */
@@ -190,13 +201,12 @@ enum ps_status
 leaf_redo_read(struct leaf_redo *redo, const struct dest_reject_row *row, struct ps_buf *out,
                struct ps_error *err)
 {
-    bool whole = false;
     uint64_t most = spec_bytes(redo->env.spec, "limits.max_record_bytes") + SPARE_BYTES;
     enum ps_status status = find_range(redo, row, err);
     if (status == PS_OK) {
         /* Longer than the limit is too long, however much longer. */
         status = read_object(redo, row->offset, (size_t)(row->length < most ? row->length : most),
-                             out, &whole, err);
+                             out, err);
     }
     if (status == PS_OK && out->len < row->length && out->len < most) {
         status = ps_fail_code(err, PS_BADDATA, "source_changed", "the object ends before it");
@@ -277,12 +287,11 @@ need_token(struct leaf_redo *redo, const struct dest_reject_row *row, struct ps_
         redo->decode->close(decoder);
         return PS_OK;
     }
-    bool whole = false;
     struct ps_buf head = PS_BUF_INIT;
     ps_buf_clear(&redo->token);
-    status = read_object(redo, 0, HEAD_BYTES, &head, &whole, err);
+    status = read_object(redo, 0, HEAD_BYTES, &head, err);
     if (status == PS_OK) {
-        status = token_from_head(redo, ps_buf_span(&head), whole, err);
+        status = token_from_head(redo, ps_buf_span(&head), head.len < HEAD_BYTES, err);
     }
     ps_buf_fini(&head);
     return status == PS_OK ? PS_OK : explain(row, "the header", status, err);

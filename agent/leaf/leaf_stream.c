@@ -57,8 +57,8 @@ pull_source(void *ctx, uint8_t *out, size_t cap, size_t *out_n, struct ps_error 
 
 /* A window is held beside the rows: at most half of what they may take, but never less than what
  * zstd and xz use by default. */
-static struct unwrap_limits
-limits_of(const struct spec *spec, uint64_t budget_bytes)
+struct unwrap_limits
+leaf_stream_limits(const struct spec *spec, uint64_t budget_bytes)
 {
     uint64_t window = budget_bytes / 2 > WINDOW_MOST_BYTES ? WINDOW_MOST_BYTES : budget_bytes / 2;
     return (struct unwrap_limits){
@@ -97,7 +97,7 @@ skip_to(struct leaf_stream *stream, uint64_t from, struct ps_error *err)
 static enum ps_status
 enter_plain(struct leaf_stream *stream, const struct spec *spec, uint64_t at, struct ps_error *err)
 {
-    struct unwrap_limits limits = limits_of(spec, stream->core->config->budget_bytes);
+    struct unwrap_limits limits = leaf_stream_limits(spec, stream->core->config->budget_bytes);
     enum ps_status status = stream->ops->seek(stream->object.reader, at, err);
     return status == PS_OK ? unwrap_open("none", pull_source, stream, &limits, &stream->unwrap, err)
                            : status;
@@ -108,7 +108,7 @@ enter_plain(struct leaf_stream *stream, const struct spec *spec, uint64_t at, st
 static enum ps_status
 enter_at(struct leaf_stream *stream, const struct spec *spec, uint64_t from, struct ps_error *err)
 {
-    struct unwrap_limits limits = limits_of(spec, stream->core->config->budget_bytes);
+    struct unwrap_limits limits = leaf_stream_limits(spec, stream->core->config->budget_bytes);
     const char *compression = spec_str(spec, "format.compression");
     enum ps_status status =
         unwrap_open(compression, pull_source, stream, &limits, &stream->unwrap, err);
@@ -704,78 +704,5 @@ leaf_stream_prove(struct leaf_core *core, const struct leaf_source *source, stru
         *out_start = stream->decode->offset(stream->decoder);
     }
     leaf_stream_close(stream);
-    return status;
-}
-
-/* ---- samples */
-
-struct head_pull {
-    const struct source_ops *ops;
-    struct source_reader *reader;
-};
-
-static enum ps_status
-pull_head(void *ctx, uint8_t *out, size_t cap, size_t *out_n, struct ps_error *err)
-{
-    struct head_pull *pull = ctx;
-    return pull->ops->read(pull->reader, out, cap, out_n, err);
-}
-
-/* Up to head->from; a stored object that can be entered there is. */
-static enum ps_status
-head_skip(const struct leaf_head *head, struct head_pull *pull, const struct unwrap_limits *limits,
-          struct unwrap **unwrap, struct ps_error *err)
-{
-    uint8_t part[4096];
-    size_t got = 1;
-    enum ps_status status = PS_OK;
-    while (status == PS_OK && got > 0 && unwrap_out_bytes(*unwrap) < head->from) {
-        uint64_t left = head->from - unwrap_out_bytes(*unwrap);
-        status =
-            unwrap_read(*unwrap, part, left < sizeof part ? (size_t)left : sizeof part, &got, err);
-        if (status == PS_OK && pull->ops->seek != NULL &&
-            strcmp(unwrap_name(*unwrap), "none") == 0) {
-            unwrap_close(*unwrap);
-            *unwrap = NULL;
-            status = pull->ops->seek(pull->reader, head->from, err);
-            return status == PS_OK ? unwrap_open("none", pull_head, pull, limits, unwrap, err)
-                                   : status;
-        }
-    }
-    return status;
-}
-
-enum ps_status
-leaf_stream_head(const struct spec *spec, const struct leaf_source *source,
-                 const struct leaf_head *head, struct ps_buf *out, bool *out_whole,
-                 struct ps_error *err)
-{
-    struct head_pull pull = {.ops = source->ops};
-    struct unwrap_limits limits = limits_of(spec, head->budget_bytes);
-    struct unwrap *unwrap = NULL;
-    size_t got = 1;
-    enum ps_status status =
-        source->ops->open_object(source->source, head->key, head->version, &pull.reader, err);
-    if (status == PS_OK) {
-        status = unwrap_open(spec_str(spec, "format.compression"), pull_head, &pull, &limits,
-                             &unwrap, err);
-    }
-    if (status == PS_OK && head->from > 0) {
-        status = head_skip(head, &pull, &limits, &unwrap, err);
-    }
-    while (status == PS_OK && got > 0 && out->len < head->cap) {
-        status = ps_buf_reserve(out, SKIP_BYTES, err);
-        if (status == PS_OK) {
-            size_t room = head->cap - out->len < SKIP_BYTES ? head->cap - out->len : SKIP_BYTES;
-            status = unwrap_read(unwrap, out->ptr + out->len, room, &got, err);
-            out->len += status == PS_OK ? got : 0;
-        }
-    }
-    if (status == PS_OK && head->verify) {
-        status = source->ops->verify(pull.reader, err);
-    }
-    *out_whole = got == 0;
-    unwrap_close(unwrap);
-    source->ops->close_object(pull.reader);
     return status;
 }

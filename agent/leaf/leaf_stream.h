@@ -11,6 +11,7 @@
 #include "agent/leaf/leaf_ahead.h"
 #include "agent/leaf/leaf_core.h"
 #include "agent/leaf/leaf_job.h"
+#include "agent/unwrap/unwrap.h"
 
 struct leaf_stream;
 
@@ -44,19 +45,7 @@ PS_MUSTCHECK enum ps_status leaf_stream_prove(struct leaf_core *core,
                                               struct leaf_job *job, uint64_t *out_start,
                                               struct ps_error *err);
 
-/* Bytes of an object, unwrapped, for samples and for records that are read again: at most cap of
- * them from `from` on, appended to out. *out_whole: that was all. */
-struct leaf_head {
-    struct ps_span key;
-    struct ps_span version;
-    uint64_t from;
-    size_t cap;
-    bool verify;           /* the object must still be this version afterwards */
-    uint64_t budget_bytes; /* the leaf's */
-};
-PS_MUSTCHECK enum ps_status leaf_stream_head(const struct spec *spec,
-                                             const struct leaf_source *source,
-                                             const struct leaf_head *head, struct ps_buf *out,
-                                             bool *out_whole, struct ps_error *err);
+/* What unwrapping may take of a leaf with this budget. */
+struct unwrap_limits leaf_stream_limits(const struct spec *spec, uint64_t budget_bytes);
 
 #endif

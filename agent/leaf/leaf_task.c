@@ -2,6 +2,7 @@
 #include "agent/leaf/leaf_task.h"
 
 #include "agent/decode/infer.h"
+#include "agent/leaf/leaf_bytes.h"
 #include "agent/leaf/leaf_core.h"
 #include "agent/leaf/leaf_decide.h"
 #include "agent/leaf/leaf_stream.h"
@@ -213,6 +214,27 @@ do_discover(struct leaf_work *work, struct ps_error *err)
 /* ---- sample and prepare */
 
 static enum ps_status
+read_head(struct leaf_work *work, const struct leaf_source *source, const Penstock__ObjectRef *ref,
+          struct ps_buf *out, bool *out_whole, struct ps_error *err)
+{
+    const struct leaf_bytes_of of = {
+        .spec = work->doc->spec,
+        .source = source,
+        .key = ps_span(ref->key.data, ref->key.len),
+        .version = ps_span(ref->version.data, ref->version.len),
+        .budget_bytes = work->core->config->budget_bytes,
+    };
+    struct leaf_bytes *bytes = NULL;
+    enum ps_status status = leaf_bytes_open(&of, &bytes, err);
+    if (status == PS_OK) {
+        status = leaf_bytes_read(bytes, 0, SAMPLE_BYTES, out, err);
+    }
+    *out_whole = out->len < SAMPLE_BYTES;
+    leaf_bytes_close(bytes);
+    return status;
+}
+
+static enum ps_status
 infer_objects(struct leaf_work *work, struct infer *infer, struct ps_error *err)
 {
     struct leaf_source source = {0};
@@ -221,17 +243,11 @@ infer_objects(struct leaf_work *work, struct infer *infer, struct ps_error *err)
     for (size_t i = 0; status == PS_OK && i < work->task->n_objects && !leaf_work_should_stop(work);
          i++) {
         const Penstock__ObjectRef *ref = work->task->objects[i];
-        struct leaf_head what = {
-            .key = ps_span(ref->key.data, ref->key.len),
-            .version = ps_span(ref->version.data, ref->version.len),
-            .cap = SAMPLE_BYTES,
-            .budget_bytes = work->core->config->budget_bytes,
-        };
         char name[256];
         bool whole = false;
-        log_quote(what.key, name, sizeof name);
+        log_quote(ps_span(ref->key.data, ref->key.len), name, sizeof name);
         ps_buf_clear(&head);
-        status = leaf_stream_head(work->doc->spec, &source, &what, &head, &whole, err);
+        status = read_head(work, &source, ref, &head, &whole, err);
         if (status == PS_OK) {
             status = infer_add(infer, name, ps_buf_span(&head), whole, err);
         } else if (status == PS_BADDATA || status == PS_REFUSED) {
