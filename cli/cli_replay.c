@@ -18,7 +18,7 @@
 enum {
     CHUNK_BYTES = 256 * 1024, /* what a request has at least, if there is so much */
     LINE_BYTES = 480 * 1024,  /* and what one line may have: the coordinator takes 512 KiB */
-    CHUNK_LINES = 500,
+    CHUNK_LINES = 2000,
     REPLAY_MS = 150000, /* longer than the coordinator waits for an agent */
     TRIES = 5,          /* of one request, where nobody says what became of it */
 };

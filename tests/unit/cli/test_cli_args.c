@@ -94,6 +94,28 @@ Test(cli_args, what_is_wrong_is_said)
     refuses("penstock load x -q", "unknown option -q");
 }
 
+Test(cli_args, rejects_take_numbers_filters_and_files)
+{
+    struct cli_args args;
+    struct ps_error err = {0};
+    cr_assert_eq(parse("penstock rejects show p 3 7-9", &args, &err), PS_OK, "%s", err.text);
+    cr_expect_eq(args.word_count, 4);
+    cli_args_fini(&args);
+    cr_assert_eq(
+        parse("penstock rejects replay p --file bad.jsonl --set format.quote=none", &args, &err),
+        PS_OK, "%s", err.text);
+    cr_expect_str_eq(cli_args_get(&args, CLI_OPT_FILE), "bad.jsonl");
+    cli_args_fini(&args);
+    cr_assert_eq(parse("penstock rejects replay p --all --code bad_type --ids 1,4-9", &args, &err),
+                 PS_OK, "%s", err.text);
+    cr_expect(cli_args_has(&args, CLI_OPT_ALL));
+    cr_expect_str_eq(cli_args_get(&args, CLI_OPT_IDS), "1,4-9");
+    cli_args_fini(&args);
+    refuses("penstock rejects redo p", "is not one of");
+    refuses("penstock rejects replay", "NAME");
+    refuses("penstock get pipelines --ids 3", "get has no option --ids");
+}
+
 Test(cli_args, numbers)
 {
     struct cli_args args;
