@@ -25,6 +25,7 @@ from cluster import Cluster, Report, wait_for  # noqa: E402
 from cut_proxy import BEGIN, Cut, CutProxy, boundaries  # noqa: E402
 
 ROWS = 60  # of an object
+MANY = 40000
 LOADED = re.compile(r'batch\.already_loaded')
 
 
@@ -38,12 +39,12 @@ def bytes_of(scheme, data, messages):
     return found[messages] if len(found) > messages else len(data)
 
 
-def write_objects(folder, count):
+def write_objects(folder, count, rows):
     """Objects of the same size, each cut into several batches."""
     os.makedirs(folder)
     for k in range(count):
         with open(os.path.join(folder, f'{k:05}.csv'), 'w', encoding='ascii') as out:
-            out.write('id,v\n' + ''.join(f'{10**8 + k * ROWS + i},{"x" * 40}\n' for i in range(ROWS)))
+            out.write('id,v\n' + ''.join(f'{10**8 + k * rows + i},{"x" * 40}\n' for i in range(rows)))
 
 
 class Scene:
@@ -54,12 +55,12 @@ class Scene:
         self.report = report
         self.runs = 0
 
-    def run(self, cuts, keep=False, delay_s=0.0):
+    def run(self, cuts, keep=False, delay_s=0.0, rest=1, rows=ROWS):
         """One load, its transactions cut as told. (problems, proxy, ALREADYs, seconds)"""
         self.runs += 1
         table = f'cut_{self.runs}'
         source = os.path.join(self.folder, table)
-        write_objects(source, len(cuts) + 3)
+        write_objects(source, len(cuts) + 3, rows)
         proxy = CutProxy(self.server.port, BEGIN[self.args.dest])
         proxy.keep = keep
         began = time.monotonic()
@@ -72,11 +73,11 @@ class Scene:
                 cluster.apply({'name': table, 'source': {'url': f'file:{source}/*.csv'}, 'format': {'type': 'csv'},
                                'columns': [{'name': 'id', 'type': 'bigint'}, {'name': 'v', 'type': 'text'}],
                                'destination': {'url': self.server.url(port=proxy.port), 'table': table},
-                               'limits': {'batch_bytes': '1KiB'}})
+                               'limits': {'batch_bytes': '1KiB' if rows == ROWS else '1MiB'}})
                 cluster.start(table)
                 wait_for('the first rows', 60, lambda: db_checker.count_rows(self.server, table))
                 proxy.delay_s = delay_s
-                proxy.start(cuts)
+                proxy.start(cuts, rest)
                 state = cluster.wait_end(table, 60 + 4 * len(cuts))
                 if state['state'] != 'completed':
                     problems.append(f'{state["state"]}: {state.get("reason", "")}')
@@ -92,10 +93,10 @@ class Scene:
             return problems + [str(error)], proxy, 0, time.monotonic() - began
         finally:
             proxy.close()
-        rows, distinct = db_checker.count_ids(self.server, table)
-        expected = (len(cuts) + 3) * ROWS
-        if (rows, distinct) != (expected, expected):
-            problems.append(f'{rows} rows, {distinct} distinct, expected {expected}')
+        found = db_checker.count_ids(self.server, table)
+        expected = (len(cuts) + 3) * rows
+        if found != (expected, expected):
+            problems.append(f'{found[0]} rows, {found[1]} distinct, expected {expected}')
         if told != expected:
             problems.append(f'the catalog counts {told} rows')
         return problems, proxy, already, time.monotonic() - began
@@ -131,6 +132,10 @@ class Scene:
         self.check('anywhere in the transaction', cuts, 0)
         self.check('stalled in the middle', [Cut('up', 'commit', 3, 'stall'), Cut('down', 'commit', 0, 'stall'),
                                              Cut('up', 'begin', commit_up // 2, 'stall')], 0)
+        self.check('three lives of one batch, the first committed',
+                   [Cut('down', 'commit', 0, 'rst'), Cut('up', 'begin', 20, 'fin'), Cut('down', 'begin', 5, 'rst')], 1, rest=0)
+        self.check(f'among {MANY} rows on their way', [Cut('up', 'begin', MANY * part, hows[part % 2]) for part in (5, 12, 20)],
+                   0, rows=MANY)
         self.check('every chunk late', [Cut('down', 'commit', 0, 'fin')], 1, delay_s=0.01)
 
     def sampled(self, commit_up, commit_down, up, down):

@@ -41,6 +41,7 @@ class CutProxy:
         self.begin = begin
         self.lock = threading.Lock()
         self.plan = []        # cuts, the next one first
+        self.rest = 1
         self.resting = 0      # transactions that go through before the next cut
         self.done = []        # cuts that were made
         self.transactions = 0
@@ -56,11 +57,12 @@ class CutProxy:
     def close(self):
         self.listener.close()
 
-    def start(self, cuts):
-        """From the next transaction on: a cut, then one that goes through (its second life), …"""
+    def start(self, cuts, rest=1):
+        """From the next transaction on: a cut, then so many that go through (its second life), …"""
         with self.lock:
             self.plan = list(cuts)
             self.resting = 0
+            self.rest = rest
 
     def left(self):
         with self.lock:
@@ -160,7 +162,7 @@ class CutProxy:
                 self.resting -= 1
             elif self.plan:
                 session.cut = self.plan.pop(0)
-                self.resting = 0 if session.cut.how == 'stall' else 1
+                self.resting = 0 if session.cut.how == 'stall' else self.rest
         session.counts = {('up', 'begin'): 0, ('down', 'begin'): 0}
         session.seen = {'up': b'', 'down': b''} if self.keep else {}
 
