@@ -8,6 +8,18 @@
 #include "agent/dest/dest_cell.h"
 #include "agent/dest/dst_mysql.h"
 
+/* Appends few bytes: what fields are made of. */
+static inline void
+dst_mysql_field_put(struct ps_buf *out, const void *bytes, size_t len)
+{
+    if (__builtin_expect(out->cap - out->len < len, 0)) {
+        ps_buf_xappend(out, bytes, len);
+        return;
+    }
+    memcpy(out->ptr + out->len, bytes, len);
+    out->len += len;
+}
+
 /* Bytes that are no text, in the form that the statement reads. */
 void dst_mysql_field_bytes(struct ps_span bytes, enum dst_mysql_form form, struct ps_buf *out);
 

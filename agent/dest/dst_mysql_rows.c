@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/dest/dst_mysql_rows.h"
+#include "agent/dest/dst_mysql_field.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,14 +45,14 @@ put_row(struct dst_mysql_rows *rows, const char **out_why)
     size_t start = rows->bytes.len;
     for (uint32_t i = 0; i < d->column_count; i++) {
         const struct dst_mysql_column *column = &d->columns[i];
-        ps_buf_xappend(&rows->bytes, ",", i == 0 ? 0 : 1);
+        dst_mysql_field_put(&rows->bytes, ",", i == 0 ? 0 : 1);
         *out_why = dst_mysql_value_put(column, &rows->cells[column->cell], form, &rows->bytes);
         if (*out_why != NULL) {
             rows->bytes.len = start;
             return column;
         }
     }
-    ps_buf_xappend(&rows->bytes, "\n", 1);
+    dst_mysql_field_put(&rows->bytes, "\n", 1);
     return NULL;
 }
 

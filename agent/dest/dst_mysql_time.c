@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Dates and times as MySQL's family writes them. The server would drop digits of a second that the
  * column has no room for, and read a text without a zone in the session's; neither happens here. */
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "agent/dest/dst_mysql_field.h"
 
 static const char not_date[] = "is no date from 0001-01-01 to 9999-12-31: expected YYYY-MM-DD";
@@ -28,25 +25,50 @@ fits(const struct dst_mysql_column *column, const struct dest_clock *clock)
     return clock->micros % unit == 0;
 }
 
+static char *
+two_digits(char *at, int64_t value)
+{
+    *at++ = (char)('0' + value / 10);
+    *at++ = (char)('0' + value % 10);
+    return at;
+}
+
 static void
 put_date(const struct dest_date *date, struct ps_buf *out)
 {
-    ps_buf_xprintf(out, "'%04" PRId64 "-%02" PRId64 "-%02" PRId64, date->year, date->month,
-                   date->day);
+    char text[16] = "'";
+    char *at = two_digits(two_digits(text + 1, date->year / 100), date->year % 100);
+    *at++ = '-';
+    at = two_digits(at, date->month);
+    *at++ = '-';
+    at = two_digits(at, date->day);
+    dst_mysql_field_put(out, text, (size_t)(at - text));
 }
 
 /* Exactly the digits of a second that the column keeps. */
 static void
 put_clock(const struct dst_mysql_column *column, const struct dest_clock *clock, struct ps_buf *out)
 {
-    ps_buf_xprintf(out, "%02" PRId64 ":%02" PRId64 ":%02" PRId64, clock->hour, clock->minute,
-                   clock->second);
-    if (column->precision > 0) {
-        char micros[16];
-        (void)snprintf(micros, sizeof micros, ".%06" PRId64, clock->micros);
-        ps_buf_xappend(out, micros, 1 + (column->precision < 6 ? column->precision : 6));
+    char text[24];
+    char *at = text;
+    if (clock->hour > 99) {
+        *at++ = (char)('0' + clock->hour / 100);
     }
-    ps_buf_xappend(out, "'", 1);
+    at = two_digits(at, clock->hour % 100);
+    *at++ = ':';
+    at = two_digits(at, clock->minute);
+    *at++ = ':';
+    at = two_digits(at, clock->second);
+    if (column->precision > 0) {
+        char *point = at;
+        *at++ = '.';
+        at = two_digits(at, clock->micros / 10000);
+        at = two_digits(at, clock->micros / 100 % 100);
+        at = two_digits(at, clock->micros % 100);
+        at = column->precision < 6 ? point + 1 + column->precision : at;
+    }
+    *at++ = '\'';
+    dst_mysql_field_put(out, text, (size_t)(at - text));
 }
 
 static bool
@@ -68,7 +90,7 @@ put_time(const struct dst_mysql_column *column, struct ps_span text, struct ps_b
     if (!fits(column, &clock)) {
         return too_fine;
     }
-    ps_buf_xprintf(out, negative ? "'-" : "'");
+    dst_mysql_field_put(out, "'-", negative ? 2 : 1);
     put_clock(column, &clock, out);
     return NULL;
 }
@@ -90,7 +112,7 @@ put_instant(const struct dst_mysql_column *column, int64_t us, struct ps_buf *ou
                                .second = rest / 1000000 % 60,
                                .micros = rest % 1000000};
     put_date(&date, out);
-    ps_buf_xappend(out, " ", 1);
+    dst_mysql_field_put(out, " ", 1);
     put_clock(column, &clock, out);
     return NULL;
 }
@@ -116,7 +138,7 @@ put_stamp(const struct dst_mysql_column *column, struct ps_span text, struct ps_
             return zone_given;
         }
         put_date(&date, out);
-        ps_buf_xappend(out, " ", 1);
+        dst_mysql_field_put(out, " ", 1);
         put_clock(column, &clock, out);
         return NULL;
     }
@@ -143,6 +165,6 @@ dst_mysql_time_put(const struct dst_mysql_column *column, struct ps_span text, s
         return not_date;
     }
     put_date(&date, out);
-    ps_buf_xappend(out, "'", 1);
+    dst_mysql_field_put(out, "'", 1);
     return NULL;
 }

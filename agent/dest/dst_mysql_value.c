@@ -5,7 +5,7 @@
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
 
 #include "agent/decode/json_check.h"
@@ -50,7 +50,7 @@ put_int(int64_t value, struct ps_buf *out)
     if (value < 0) {
         *--at = '-';
     }
-    ps_buf_xappend(out, at, (size_t)(digits + sizeof digits - at));
+    dst_mysql_field_put(out, at, (size_t)(digits + sizeof digits - at));
 }
 
 /* A whole number of a cell; a real counts where it is one exactly. */
@@ -257,9 +257,56 @@ put_decimal_text(const struct dst_mysql_column *column, struct ps_span text, str
     return NULL;
 }
 
+static uint64_t
+pow_10(uint32_t exponent)
+{
+    uint64_t value = 1;
+    for (; exponent > 0; exponent--) {
+        value *= 10;
+    }
+    return value;
+}
+
+/* True when the number is one of at most 15 digits that the column's scale holds, as its shortest
+ * text would say: no text of it is made. */
+static bool
+put_short_decimal(const struct dst_mysql_column *column, double real, struct ps_buf *out)
+{
+    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
+    static const int64_t units[] = {1, 10, 100, 1000, 10000, 100000, 1000000};
+    if (column->scale >= sizeof powers / sizeof powers[0]) {
+        return false;
+    }
+    double scaled = real * powers[column->scale];
+    if (!(fabs(scaled) < 1e15) || (real < 0 && column->is_unsigned)) {
+        return false;
+    }
+    int64_t nearest = (int64_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
+    int64_t unit = units[column->scale];
+    uint32_t before = column->precision - column->scale;
+    if ((double)nearest / powers[column->scale] != real ||
+        (before < 15 && llabs(nearest / unit) >= (int64_t)pow_10(before))) {
+        return false;
+    }
+    dst_mysql_field_put(out, "-", nearest < 0 ? 1 : 0);
+    put_int(llabs(nearest / unit), out);
+    if (unit > 1) {
+        char behind[8] = ".";
+        int64_t rest = llabs(nearest % unit);
+        for (uint32_t i = column->scale; i > 0; i--, rest /= 10) {
+            behind[i] = (char)('0' + rest % 10);
+        }
+        dst_mysql_field_put(out, behind, 1 + column->scale);
+    }
+    return true;
+}
+
 static const char *
 put_decimal(const struct dst_mysql_column *column, const struct cell *cell, struct ps_buf *out)
 {
+    if (cell->tag == CELL_REAL && put_short_decimal(column, cell->real, out)) {
+        return NULL;
+    }
     char number[DEST_NUMBER_BYTES];
     if (cell->tag == CELL_REAL && !isfinite(cell->real)) {
         return no_nan;
@@ -422,17 +469,19 @@ void
 dst_mysql_value_quote(struct ps_span text, struct ps_buf *out)
 {
     size_t done = 0;
-    ps_buf_xappend(out, "'", 1);
+    dst_mysql_field_put(out, "'", 1);
     for (size_t i = 0; i < text.len; i++) {
         const char *escape = text.ptr[i] > '\\' ? NULL : escape_of(text.ptr[i]);
         if (escape != NULL) {
-            ps_buf_xappend(out, text.ptr + done, i - done);
-            ps_buf_xappend(out, escape, 2);
+            dst_mysql_field_put(out, text.ptr + done, i - done);
+            dst_mysql_field_put(out, escape, 2);
             done = i + 1;
         }
     }
-    ps_buf_xappend(out, text.ptr + done, text.len - done);
-    ps_buf_xappend(out, "'", 1);
+    if (text.len > done) {
+        dst_mysql_field_put(out, text.ptr + done, text.len - done);
+    }
+    dst_mysql_field_put(out, "'", 1);
 }
 
 void
