@@ -2,8 +2,9 @@
 /* mysql_peer: what a MariaDB server takes at most from so many connections, for a ratio.
  * usage: mysql_peer CONNECTIONS PORT USER DATABASE TABLE FILE…
  * Each connection takes the next file and sends its bytes as they are by LOAD DATA LOCAL out of a
- * handler: one file, one transaction with one row in a small table of its own. It looks at no value,
- * no warning and no record, and knows nothing of what it has done before. Prints the rows. */
+ * handler: one file, one transaction with one row in a small table of its own. It looks at no
+ * value, no warning and no record, and knows nothing of what it has done before. Prints the rows.
+ */
 #ifdef PS_DEST_MYSQL
 #include <fcntl.h>
 #include <mysql.h>
