@@ -191,6 +191,7 @@ check_conflict(struct spec_checking *checking)
 {
     const struct spec *spec = checking->spec;
     const struct spec_value *key = spec_value_of(spec, "destination.key");
+    const struct spec_value *update = spec_value_of(spec, "destination.update");
     const struct spec_value *order = spec_value_of(spec, "destination.order_by");
     const struct spec_value *last = spec_value_of(spec, "destination.last_commit_wins");
     const char *policy = spec_value_of(spec, "destination.on_conflict")->text;
@@ -198,6 +199,15 @@ check_conflict(struct spec_checking *checking)
         if (!has_column(spec, key->items[i])) {
             spec_error_add(checking, "destination.key", "there is no column %.100s", key->items[i]);
         }
+    }
+    for (size_t i = 0; i < update->item_count; i++) {
+        if (!has_column(spec, update->items[i])) {
+            spec_error_add(checking, "destination.update", "there is no column %.100s",
+                           update->items[i]);
+        }
+    }
+    if (update->item_count > 0 && (policy == NULL || strcmp(policy, "update") != 0)) {
+        spec_error_add(checking, "destination.update", "needs on_conflict: update");
     }
     if (order->text != NULL && !has_column(spec, order->text)) {
         spec_error_add(checking, "destination.order_by", "there is no column %.100s", order->text);

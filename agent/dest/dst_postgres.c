@@ -108,6 +108,8 @@ static const struct {
     {"42501", PS_REFUSED, "no_privilege",
      "the role needs CREATE on the schema, or INSERT, SELECT and UPDATE on the table and on the "
      "_penstock tables"},
+    {"42P10", PS_REFUSED, "no_unique_key",
+     "on_conflict needs a unique index over exactly destination.key, without a condition"},
     {"25006", PS_AGAIN, "read_only", "the server is a standby, or set to read-only"},
     {"53100", PS_FULL, "disk_full", "the server's disk is full"},
     {"53300", PS_AGAIN, "too_many_connections", "raise max_connections or run fewer leaves"},
@@ -480,6 +482,7 @@ postgres_close(struct dest *dest)
     }
     dst_postgres_disconnect(d);
     free_list(d->keys, d->key_count);
+    free_list(d->updates, d->update_count);
     ps_buf_fini(&d->signature);
     ps_secret_fini(&d->password);
     ps_free(d->order_by);
@@ -494,6 +497,18 @@ postgres_close(struct dest *dest)
     ps_free(d->ledger_prefix);
     ps_free(d->ledger_place);
     ps_free(d);
+}
+
+static char **
+copy_list(const struct spec *spec, const char *path, size_t *out_count)
+{
+    const char *const *items = NULL;
+    *out_count = spec_list(spec, path, &items);
+    char **copy = ps_xcalloc(*out_count + 1, sizeof *copy);
+    for (size_t i = 0; i < *out_count; i++) {
+        copy[i] = ps_xstrdup(items[i]);
+    }
+    return copy;
 }
 
 static char *
@@ -596,12 +611,8 @@ postgres_open(const struct spec *spec, const struct dest_env *env, struct dest *
                      : spec_is(spec, "destination.on_conflict", "replace") ? PG_CONFLICT_REPLACE
                      : spec_is(spec, "destination.on_conflict", "update")  ? PG_CONFLICT_UPDATE
                                                                            : PG_CONFLICT_ERROR;
-    const char *const *keys = NULL;
-    d->key_count = spec_list(spec, "destination.key", &keys);
-    d->keys = ps_xcalloc(d->key_count + 1, sizeof *d->keys);
-    for (size_t i = 0; i < d->key_count; i++) {
-        d->keys[i] = ps_xstrdup(keys[i]);
-    }
+    d->keys = copy_list(spec, "destination.key", &d->key_count);
+    d->updates = copy_list(spec, "destination.update", &d->update_count);
     const char *order_by = spec_str(spec, "destination.order_by");
     d->order_by = order_by == NULL ? NULL : ps_xstrdup(order_by);
     d->tolerance = spec_tolerance(spec);

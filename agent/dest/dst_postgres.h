@@ -79,6 +79,8 @@ struct dst_postgres {
     enum dst_postgres_conflict on_conflict;
     char **keys;
     size_t key_count;
+    char **updates; /* with on_conflict: update: only these columns; none = all */
+    size_t update_count;
     char *order_by; /* NULL: the last commit wins */
     struct spec_tolerance tolerance;
 
@@ -96,8 +98,13 @@ struct dst_postgres {
     struct ps_buf signature; /* of the columns that the plan was made for */
     struct ps_id table_form; /* of the table then: its columns, their types and order */
     char *copy_sql;          /* COPY … FROM STDIN */
-    char *merge_sql;         /* staging table into the table; NULL: rows go in directly */
-    bool by_server;          /* COPY as text */
+    /* Staged rows into the table, with "first AND last" of their numbers between these two; NULL:
+     * rows go in directly. */
+    char *merge_sql;
+    char *merge_rest;
+    bool by_server;       /* COPY as text */
+    bool nulls_are_equal; /* in a key */
+    bool own_parents;     /* a row may need another one of the table */
 };
 
 /* ---- dst_postgres.c: connection, statements */

@@ -43,6 +43,7 @@ struct table_column {
 struct table_shape {
     struct table_column *columns;
     size_t count;
+    bool partitioned;
 };
 
 static void
@@ -114,7 +115,8 @@ read_shape(struct dst_postgres *d, struct table_shape *shape, struct ps_error *e
         " SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid::int8,"
         " a.atttypmod::int8, a.attnotnull::int::int8,"
         " (a.atthasdef OR a.attidentity <> '')::int::int8,"
-        " (a.attgenerated <> '')::int::int8, (a.attidentity = 'a')::int::int8, kind.bits"
+        " (a.attgenerated <> '')::int::int8, (a.attidentity = 'a')::int::int8, kind.bits,"
+        " (SELECT (relkind = 'p')::int::int8 FROM pg_class WHERE oid = a.attrelid)"
         " FROM pg_attribute a, kind"
         " WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped"
         " ORDER BY a.attnum",
@@ -127,6 +129,7 @@ read_shape(struct dst_postgres *d, struct table_shape *shape, struct ps_error *e
     const char *fault = NULL;
     for (int i = 0; i < PQntuples(result); i++) {
         fault = table_fault(pg_value_int(result, i, 8));
+        shape->partitioned = pg_value_int(result, i, 9) != 0;
         shape->columns[i] = (struct table_column){
             .name = text_value(result, i, 0),
             .type_name = text_value(result, i, 1),
@@ -362,9 +365,11 @@ dst_postgres_plan_drop(struct dst_postgres *d)
     ps_free(d->columns);
     ps_free(d->copy_sql);
     ps_free(d->merge_sql);
+    ps_free(d->merge_rest);
     d->columns = NULL;
     d->copy_sql = NULL;
     d->merge_sql = NULL;
+    d->merge_rest = NULL;
     d->column_count = 0;
     d->ncols = 0;
     ps_buf_clear(&d->signature);
@@ -388,6 +393,31 @@ append_keys(const struct dst_postgres *d, struct ps_buf *sql)
     }
 }
 
+/* The keys of rows that are one; one with a NULL in it is like no other. */
+static void
+append_sameness(const struct dst_postgres *d, struct ps_buf *sql)
+{
+    append_keys(d, sql);
+    const char *comma = ", CASE WHEN ";
+    for (size_t i = 0; !d->nulls_are_equal && i < d->key_count; i++) {
+        ps_buf_xprintf(sql, "%s", comma);
+        dst_postgres_quote(sql, d->keys[i]);
+        ps_buf_xprintf(sql, " IS NULL");
+        comma = " OR ";
+    }
+    ps_buf_xprintf(sql, d->nulls_are_equal || d->key_count == 0 ? "" : " THEN _penstock_n END");
+}
+
+static bool
+is_updated(const struct dst_postgres *d, const char *name)
+{
+    bool updated = d->update_count == 0;
+    for (size_t i = 0; !updated && i < d->update_count; i++) {
+        updated = strcmp(d->updates[i], name) == 0;
+    }
+    return updated;
+}
+
 /* "replace" is the whole row: a column that is not loaded goes back to its default. */
 static void
 append_assignments(const struct dst_postgres *d, const struct table_shape *shape,
@@ -395,6 +425,9 @@ append_assignments(const struct dst_postgres *d, const struct table_shape *shape
 {
     const char *comma = "";
     for (uint32_t i = 0; i < d->column_count; i++) {
+        if (!is_updated(d, d->columns[i].name)) {
+            continue;
+        }
         ps_buf_xprintf(sql, "%s", comma);
         dst_postgres_quote(sql, d->columns[i].name);
         ps_buf_xprintf(sql, " = excluded.");
@@ -415,10 +448,30 @@ append_assignments(const struct dst_postgres *d, const struct table_shape *shape
     }
 }
 
+/* Whether a row was inserted. A partitioned table shows no system column: there the statement's own
+ * snapshot, which has no row of its own, is asked. */
+static void
+append_fresh(const struct dst_postgres *d, const struct table_shape *shape, struct ps_buf *sql)
+{
+    if (!shape->partitioned) {
+        ps_buf_xprintf(sql, "t.xmax = 0");
+        return;
+    }
+    ps_buf_xprintf(sql, "NOT EXISTS (SELECT FROM %s AS old WHERE ", d->quoted);
+    for (size_t i = 0; i < d->key_count; i++) {
+        ps_buf_xprintf(sql, i == 0 ? "old." : " AND old.");
+        dst_postgres_quote(sql, d->keys[i]);
+        ps_buf_xprintf(sql, " = t.");
+        dst_postgres_quote(sql, d->keys[i]);
+    }
+    ps_buf_xprintf(sql, ")");
+}
+
 /* Rows of one key are collapsed first: the one that wins is the latest, or that of the largest
  * order_by. The keys' order keeps two sessions from waiting for each other. */
 static void
-append_merge(const struct dst_postgres *d, const struct table_shape *shape, struct ps_buf *sql)
+append_merge(const struct dst_postgres *d, const struct table_shape *shape, struct ps_buf *sql,
+             struct ps_buf *rest)
 {
     bool skip = d->on_conflict == PG_CONFLICT_SKIP;
     ps_buf_xprintf(sql, "WITH up AS (INSERT INTO %s AS t(", d->quoted);
@@ -426,39 +479,73 @@ append_merge(const struct dst_postgres *d, const struct table_shape *shape, stru
     ps_buf_xprintf(sql, ") SELECT ");
     append_names(d, sql);
     if (skip) {
-        ps_buf_xprintf(sql, " FROM pg_temp._penstock_stage ORDER BY _penstock_n ON CONFLICT");
+        ps_buf_xprintf(sql, " FROM pg_temp._penstock_stage WHERE _penstock_n BETWEEN ");
+        ps_buf_xprintf(rest, " ORDER BY _penstock_n ON CONFLICT");
         if (d->key_count > 0) {
-            ps_buf_xprintf(sql, " (");
-            append_keys(d, sql);
-            ps_buf_xprintf(sql, ")");
+            ps_buf_xprintf(rest, " (");
+            append_keys(d, rest);
+            ps_buf_xprintf(rest, ")");
         }
-        ps_buf_xprintf(sql, " DO NOTHING RETURNING true AS fresh)");
+        ps_buf_xprintf(rest, " DO NOTHING RETURNING true AS fresh)");
     } else {
         ps_buf_xprintf(sql, " FROM (SELECT DISTINCT ON (");
-        append_keys(d, sql);
-        ps_buf_xprintf(sql, ") * FROM pg_temp._penstock_stage ORDER BY ");
-        append_keys(d, sql);
+        append_sameness(d, sql);
+        ps_buf_xprintf(sql, ") * FROM pg_temp._penstock_stage WHERE _penstock_n BETWEEN ");
+        ps_buf_xprintf(rest, " ORDER BY ");
+        append_sameness(d, rest);
         if (d->order_by != NULL) {
-            ps_buf_xprintf(sql, ", ");
-            dst_postgres_quote(sql, d->order_by);
-            ps_buf_xprintf(sql, " DESC NULLS LAST");
+            ps_buf_xprintf(rest, ", ");
+            dst_postgres_quote(rest, d->order_by);
+            ps_buf_xprintf(rest, " DESC NULLS LAST");
         }
-        ps_buf_xprintf(sql, ", _penstock_n DESC) s ON CONFLICT (");
-        append_keys(d, sql);
-        ps_buf_xprintf(sql, ") DO UPDATE SET ");
-        append_assignments(d, shape, sql);
+        ps_buf_xprintf(rest, ", _penstock_n DESC) s ON CONFLICT (");
+        append_keys(d, rest);
+        ps_buf_xprintf(rest, ") DO UPDATE SET ");
+        append_assignments(d, shape, rest);
         if (d->order_by != NULL) {
-            ps_buf_xprintf(sql, " WHERE t.");
-            dst_postgres_quote(sql, d->order_by);
-            ps_buf_xprintf(sql, " IS NULL OR excluded.");
-            dst_postgres_quote(sql, d->order_by);
-            ps_buf_xprintf(sql, " >= t.");
-            dst_postgres_quote(sql, d->order_by);
+            ps_buf_xprintf(rest, " WHERE t.");
+            dst_postgres_quote(rest, d->order_by);
+            ps_buf_xprintf(rest, " IS NULL OR excluded.");
+            dst_postgres_quote(rest, d->order_by);
+            ps_buf_xprintf(rest, " >= t.");
+            dst_postgres_quote(rest, d->order_by);
         }
-        ps_buf_xprintf(sql, " RETURNING t.xmax = 0 AS fresh)");
+        ps_buf_xprintf(rest, " RETURNING ");
+        append_fresh(d, shape, rest);
+        ps_buf_xprintf(rest, " AS fresh)");
     }
-    ps_buf_xprintf(sql, " SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh)"
-                        " FROM up");
+    ps_buf_xprintf(rest, " SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh)"
+                         " FROM up");
+}
+
+/* Where all keys are NOT NULL there are no NULLs to tell apart; where a unique index says NULLS NOT
+ * DISTINCT, they are one. */
+static enum ps_status
+find_nulls(struct dst_postgres *d, struct ps_error *err)
+{
+    d->nulls_are_equal = true;
+    for (uint32_t i = 0; i < d->column_count; i++) {
+        if (is_key(d, d->columns[i].name) && !d->columns[i].not_null) {
+            d->nulls_are_equal = false;
+        }
+    }
+    if (d->nulls_are_equal) {
+        return PS_OK;
+    }
+    struct pg_params params = {0};
+    pg_param_text(&params, d->quoted);
+    /* As JSON: servers before 15 have no such column. */
+    PGresult *result = dst_postgres_query(
+        d,
+        "SELECT count(*) FROM pg_index i WHERE indrelid = to_regclass($1) AND indisunique"
+        " AND (to_jsonb(i) ->> 'indnullsnotdistinct')::bool",
+        &params, err);
+    if (result == NULL) {
+        return dst_postgres_failed(err);
+    }
+    d->nulls_are_equal = pg_value_int(result, 0, 0) > 0;
+    PQclear(result);
+    return PS_OK;
 }
 
 static enum ps_status
@@ -479,10 +566,16 @@ make_stage(struct dst_postgres *d, const struct table_shape *shape, struct ps_er
     }
     ps_buf_clear(&sql);
     if (status == PS_OK) {
-        append_merge(d, shape, &sql);
+        status = find_nulls(d, err);
+    }
+    if (status == PS_OK) {
+        struct ps_buf rest = PS_BUF_INIT;
+        append_merge(d, shape, &sql, &rest);
         d->merge_sql = ps_xstrdup(ps_buf_str(&sql));
+        d->merge_rest = ps_xstrdup(ps_buf_str(&rest));
+        ps_buf_fini(&rest);
         /* Planning finds a key without its unique index before any row has moved. */
-        char *explain = ps_xasprintf("EXPLAIN %s", d->merge_sql);
+        char *explain = ps_xasprintf("EXPLAIN %s0 AND 0%s", d->merge_sql, d->merge_rest);
         status = dst_postgres_exec(d, explain, NULL, err);
         ps_free(explain);
     }
@@ -508,7 +601,10 @@ read_form(struct dst_postgres *d, struct ps_id *out, struct ps_error *err)
         " ORDER BY attnum), '') || coalesce((SELECT string_agg(oid::text, ',' ORDER BY oid) FROM"
         " made JOIN pg_type USING (oid) WHERE typnotnull), '') || coalesce((SELECT"
         " string_agg(quote_literal(enumlabel), ',' ORDER BY e.oid) FROM made JOIN pg_enum e ON"
-        " e.enumtypid = made.oid), '')), 'hex') FROM pg_attribute"
+        " e.enumtypid = made.oid), '')), 'hex'),"
+        " (SELECT count(*) FROM pg_constraint WHERE conrelid = to_regclass($1) AND (contype = 't'"
+        " OR (contype = 'f' AND (confrelid = conrelid OR confrelid IN (SELECT"
+        " pg_partition_ancestors(conrelid)))))) FROM pg_attribute"
         " WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
         &params, err);
     if (result == NULL) {
@@ -516,6 +612,7 @@ read_form(struct dst_postgres *d, struct ps_id *out, struct ps_error *err)
     }
     *out = (struct ps_id){{0}}; /* no table: NULL */
     (void)!pg_value_id(result, 0, 0, out);
+    d->own_parents = pg_value_int(result, 0, 1) > 0;
     PQclear(result);
     return PS_OK;
 }
