@@ -178,7 +178,7 @@ dst_postgres_commit(struct dst_postgres *d, bool *out_constraint, struct ps_erro
         char state[6];
         dst_postgres_state_of(result, state);
         status = dst_postgres_fail(d, result, "commit", err);
-        *out_constraint = strncmp(state, "23", 2) == 0;
+        *out_constraint = dst_postgres_copy_is_row_error(state);
         if (!*out_constraint && status != PS_FULL) {
             status = err->status = PS_AGAIN;
         }

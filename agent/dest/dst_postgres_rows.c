@@ -2,7 +2,8 @@
 #include "agent/dest/dst_postgres_rows.h"
 
 #include <endian.h>
-#include <stdio.h>
+#include <inttypes.h>
+#include <stdlib.h>
 
 #include "common/alloc.h"
 #include "common/assert.h"
@@ -12,102 +13,7 @@
 
 enum { REJECTS_A_SEND = 256 * 1024 };
 
-static const char copy_header[] =
-    "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0"; /* signature, flags, extension */
-enum { COPY_HEADER_BYTES = 19 };
-_Static_assert(sizeof copy_header == COPY_HEADER_BYTES + 1, "the header of COPY's binary format");
-static const char copy_trailer[2] = {(char)0xFF, (char)0xFF};
-
-/* Why the server refused a row; text is empty when it did not. */
-struct refusal {
-    char text[400];
-    char column[64];
-};
-
-/* ---- COPY */
-
-/* The table said no to a row, and will again; anything else is about the server. */
-static bool
-is_row_error(const char *state)
-{
-    return strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 ||
-           strncmp(state, "P0", 2) == 0 || strncmp(state, "54", 2) == 0 ||
-           strncmp(state, "44", 2) == 0;
-}
-
-static void
-keep_refusal(const PGresult *result, struct refusal *out)
-{
-    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
-    const char *column = PQresultErrorField(result, PG_DIAG_COLUMN_NAME);
-    snprintf(out->text, sizeof out->text, "%s%s%s%s", text == NULL ? "refused" : text,
-             detail == NULL ? "" : " (", detail == NULL ? "" : detail, detail == NULL ? "" : ")");
-    snprintf(out->column, sizeof out->column, "%s", column == NULL ? "" : column);
-}
-
-static enum ps_status
-copy_put(struct dst_postgres *d, const void *bytes, size_t len, struct ps_error *err)
-{
-    enum ps_status status = dst_postgres_flush(d, err);
-    if (status == PS_OK && PQputCopyData(d->conn, bytes, (int)len) != 1) {
-        status = dst_postgres_fail(d, NULL, "copy", err);
-    }
-    /* Not waited for: the next block is encoded while this one is sent. */
-    return status == PS_OK && PQflush(d->conn) < 0 ? dst_postgres_fail(d, NULL, "copy", err)
-                                                   : status;
-}
-
-static enum ps_status
-copy_begin(struct dst_postgres *d, const char *sql, bool binary, struct ps_error *err)
-{
-    PGresult *result = NULL;
-    if (PQsendQuery(d->conn, sql) == 0) {
-        return dst_postgres_fail(d, NULL, "copy", err);
-    }
-    enum ps_status status = dst_postgres_answer(d, &result, err);
-    if (status == PS_OK && PQresultStatus(result) != PGRES_COPY_IN) {
-        status = dst_postgres_fail(d, result, "copy", err);
-    }
-    PQclear(result);
-    return status == PS_OK && binary ? copy_put(d, copy_header, COPY_HEADER_BYTES, err) : status;
-}
-
-/* refusal->text stays empty unless the server refused a row. */
-static enum ps_status
-copy_end(struct dst_postgres *d, bool binary, struct refusal *refusal, struct ps_error *err)
-{
-    enum ps_status status =
-        binary ? copy_put(d, copy_trailer, sizeof copy_trailer, err) : dst_postgres_flush(d, err);
-    if (status == PS_OK && PQputCopyEnd(d->conn, NULL) != 1) {
-        status = dst_postgres_fail(d, NULL, "copy", err);
-    }
-    PGresult *result = NULL;
-    if (status == PS_OK) {
-        status = dst_postgres_answer(d, &result, err);
-    }
-    if (status == PS_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
-        char state[6];
-        dst_postgres_state_of(result, state);
-        if (is_row_error(state)) {
-            keep_refusal(result, refusal);
-        } else {
-            status = dst_postgres_fail(d, result, "copy", err);
-        }
-    }
-    PQclear(result);
-    return status;
-}
-
 /* ---- a block as COPY wants it */
-
-static enum ps_status
-refuse_row(struct dst_postgres_rows *rows, const struct row_meta *meta, const char *code,
-           struct ps_span column, const char *reason, struct ps_error *err)
-{
-    const struct dest_late_row row = {.meta = meta, .cells = rows->cells, .ncols = rows->d->ncols};
-    return dest_late_add(&rows->late, &row, code, column, reason, err);
-}
 
 /* NULL when the row is behind bytes; else the column that it does not fit. */
 static const struct dst_postgres_column *
@@ -161,8 +67,10 @@ encode_block(struct dst_postgres_rows *rows, const struct block *block, struct p
         const struct dst_postgres_column *column = put_row(rows, &why);
         if (column == NULL) {
             rows->rows[rows->row_count++] = n;
-        } else {
-            status = refuse_row(rows, &meta, "type", ps_span_str(column->name), why, err);
+        } else if (!rows->read_again) {
+            const struct dest_late_row row = {
+                .meta = &meta, .cells = rows->cells, .ncols = rows->d->ncols};
+            status = dest_late_add(&rows->late, &row, "type", ps_span_str(column->name), why, err);
         }
     }
     rows->starts[rows->row_count] = rows->bytes.len;
@@ -171,68 +79,38 @@ encode_block(struct dst_postgres_rows *rows, const struct block *block, struct p
 
 /* ---- staging table into the table */
 
-static enum ps_status
-merge(struct dst_postgres_rows *rows, uint64_t given, struct refusal *refusal, struct ps_error *err)
+enum ps_status
+dst_postgres_rows_merge(struct dst_postgres_rows *rows, const struct dst_postgres_staged *staged,
+                        struct dst_postgres_refusal *refusal, struct ps_error *err)
 {
     struct dst_postgres *d = rows->d;
     PGresult *result = NULL;
-    if (PQsendQueryParams(d->conn, d->merge_sql, 0, NULL, NULL, NULL, NULL, 1) == 0) {
+    char *sql = ps_xasprintf("%s%s%" PRIu64 " AND %" PRIu64 "%s", staged->before, d->merge_sql,
+                             staged->first, staged->last, d->merge_rest);
+    int sent = PQsendQuery(d->conn, sql);
+    ps_free(sql);
+    if (sent == 0) {
         return dst_postgres_fail(d, NULL, "merge", err);
     }
     enum ps_status status = dst_postgres_answer(d, &result, err);
     if (status == PS_OK && PQresultStatus(result) != PGRES_TUPLES_OK) {
-        char state[6];
-        dst_postgres_state_of(result, state);
-        if (is_row_error(state)) {
-            keep_refusal(result, refusal);
-        } else {
-            status = dst_postgres_fail(d, result, "merge", err);
-        }
+        status = dst_postgres_copy_refusal(d, result, "merge", refusal, err);
     } else if (status == PS_OK) {
-        uint64_t inserted = (uint64_t)pg_value_int(result, 0, 0);
-        uint64_t updated = (uint64_t)pg_value_int(result, 0, 1);
+        uint64_t inserted = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+        uint64_t updated = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
         rows->counts.inserted += inserted;
         rows->counts.updated += updated;
-        rows->counts.skipped += given - inserted - updated;
+        rows->counts.skipped += staged->given - inserted - updated;
     }
     PQclear(result);
     return status;
 }
 
-/* ---- the careful way */
-
-/* Rows [from, to) of the present block behind the savepoint. */
-static enum ps_status
-put_slice(struct dst_postgres_rows *rows, uint32_t from, uint32_t to, struct refusal *refusal,
-          struct ps_error *err)
-{
-    struct dst_postgres *d = rows->d;
-    refusal->text[0] = '\0';
-    enum ps_status status = copy_begin(d, d->copy_sql, !d->by_server, err);
-    if (status == PS_OK) {
-        status = copy_put(d, rows->bytes.ptr + rows->starts[from],
-                          rows->starts[to] - rows->starts[from], err);
-    }
-    if (status == PS_OK) {
-        status = copy_end(d, !d->by_server, refusal, err);
-    }
-    if (status != PS_OK || refusal->text[0] != '\0') {
-        return status;
-    }
-    if (d->merge_sql == NULL) {
-        rows->counts.inserted += to - from;
-        return PS_OK;
-    }
-    status = merge(rows, to - from, refusal, err);
-    return status == PS_OK && refusal->text[0] == '\0'
-               ? dst_postgres_exec(d, "DELETE FROM pg_temp._penstock_stage", NULL, err)
-               : status;
-}
-
 /* The row's cells again, for its reject. */
-static enum ps_status
-refuse_again(struct dst_postgres_rows *rows, uint32_t index, const struct refusal *refusal,
-             struct ps_error *err)
+enum ps_status
+dst_postgres_rows_refuse(struct dst_postgres_rows *rows, uint32_t index,
+                         const struct dst_postgres_refusal *refusal, struct dest_late *late,
+                         struct ps_error *err)
 {
     struct block_cursor cursor;
     struct row_meta meta = {0};
@@ -244,61 +122,23 @@ refuse_again(struct dst_postgres_rows *rows, uint32_t index, const struct refusa
             return status;
         }
         if (n == rows->rows[index]) {
-            return refuse_row(rows, &meta, "constraint", ps_span_str(refusal->column),
-                              refusal->text, err);
+            const struct dest_late_row row = {
+                .meta = &meta, .cells = rows->cells, .ncols = rows->d->ncols};
+            return dest_late_add(late, &row, "constraint", ps_span_str(refusal->column),
+                                 refusal->text, err);
         }
     }
     return ps_fail(err, PS_BUG, "postgresql: row %u of a block is not there", index);
 }
 
-/* Slices that are refused are halved; the stack holds what is still to be tried, in order. */
-static enum ps_status
-insert_carefully(struct dst_postgres_rows *rows, struct ps_error *err)
-{
-    struct dst_postgres *d = rows->d;
-    struct slice {
-        uint32_t from, to;
-    } stack[40] = {{0, rows->row_count}};
-    size_t depth = rows->row_count > 0 ? 1 : 0;
-    enum ps_status status = PS_OK;
-    while (status == PS_OK && depth > 0) {
-        struct slice slice = stack[--depth];
-        struct refusal refusal = {.text = ""};
-        struct dest_counts before = rows->counts;
-        status = dst_postgres_exec(d, "SAVEPOINT _penstock_rows", NULL, err);
-        if (status == PS_OK) {
-            status = put_slice(rows, slice.from, slice.to, &refusal, err);
-        }
-        if (status != PS_OK) {
-            break;
-        }
-        bool refused = refusal.text[0] != '\0';
-        if (refused) {
-            rows->counts = before;
-            status = dst_postgres_exec(d, "ROLLBACK TO SAVEPOINT _penstock_rows", NULL, err);
-        }
-        if (status == PS_OK) {
-            status = dst_postgres_exec(d, "RELEASE SAVEPOINT _penstock_rows", NULL, err);
-        }
-        if (status == PS_OK && refused && slice.to - slice.from == 1) {
-            status = refuse_again(rows, slice.from, &refusal, err);
-        } else if (refused) {
-            uint32_t middle = slice.from + (slice.to - slice.from) / 2;
-            PS_ASSERT(depth + 2 <= sizeof stack / sizeof stack[0]);
-            stack[depth++] = (struct slice){middle, slice.to};
-            stack[depth++] = (struct slice){slice.from, middle};
-        }
-    }
-    return status;
-}
-
 /* ---- the batch */
 
 static enum ps_status
-each_block(struct dst_postgres_rows *rows, uint64_t *out_given, struct ps_error *err)
+each_block(struct dst_postgres_rows *rows, struct ps_error *err)
 {
     struct dst_postgres *d = rows->d;
     stage_batch_rewind(rows->batch->rows);
+    rows->place = 0;
     for (;;) {
         const struct block *block = NULL;
         enum ps_status status = stage_batch_next(rows->batch->rows, &block, err);
@@ -311,10 +151,11 @@ each_block(struct dst_postgres_rows *rows, uint64_t *out_given, struct ps_error 
         }
         status = encode_block(rows, block, err);
         if (status == PS_OK && rows->row_count > 0) {
-            status = rows->careful ? insert_carefully(rows, err)
-                                   : copy_put(d, rows->bytes.ptr, rows->bytes.len, err);
+            status = rows->careful
+                         ? dst_postgres_careful_block(rows, err)
+                         : dst_postgres_copy_put(d, rows->bytes.ptr, rows->bytes.len, err);
         }
-        *out_given += rows->row_count;
+        rows->place += rows->row_count;
         if (status != PS_OK) {
             return status;
         }
@@ -325,23 +166,42 @@ static enum ps_status
 insert_fast(struct dst_postgres_rows *rows, bool *out_refused, struct ps_error *err)
 {
     struct dst_postgres *d = rows->d;
-    struct refusal refusal = {.text = ""};
-    uint64_t given = 0;
-    enum ps_status status = copy_begin(d, d->copy_sql, !d->by_server, err);
+    struct dst_postgres_refusal refusal = {.text = ""};
+    uint64_t in = 0;
+    enum ps_status status = dst_postgres_copy_begin(d, d->copy_sql, !d->by_server, err);
     if (status == PS_OK) {
-        status = each_block(rows, &given, err);
+        status = each_block(rows, err);
     }
     if (status == PS_OK) {
-        status = copy_end(d, !d->by_server, &refusal, err);
+        status = dst_postgres_copy_end(d, !d->by_server, &in, &refusal, err);
     }
     if (status == PS_OK && refusal.text[0] == '\0') {
         if (d->merge_sql != NULL) {
-            status = merge(rows, given, &refusal, err);
+            const struct dst_postgres_staged all = {
+                .before = "", .last = INT64_MAX, .given = rows->place};
+            status = dst_postgres_rows_merge(rows, &all, &refusal, err);
         } else {
-            rows->counts.inserted = given;
+            rows->counts.inserted = in;
+            rows->counts.skipped = rows->place - in; /* that a trigger took away */
         }
     }
     *out_refused = status == PS_OK && refusal.text[0] != '\0';
+    return status;
+}
+
+static enum ps_status
+insert_carefully(struct dst_postgres_rows *rows, struct ps_error *err)
+{
+    bool again = true;
+    enum ps_status status = PS_OK;
+    dst_postgres_careful_begin(rows);
+    while (status == PS_OK && again) {
+        status = each_block(rows, err);
+        rows->read_again = true;
+        if (status == PS_OK) {
+            dst_postgres_careful_round(rows, &again);
+        }
+    }
     return status;
 }
 
@@ -354,6 +214,7 @@ dst_postgres_rows_insert(struct dst_postgres_rows *rows, bool *out_refused, stru
     rows->counts.updated = 0;
     rows->counts.skipped = 0;
     rows->counts.rejected_at_load = 0;
+    rows->read_again = false;
     dest_late_clear(&rows->late);
     if (rows->cells == NULL) {
         rows->cells = ps_xcalloc(rows->d->ncols, sizeof *rows->cells);
@@ -362,11 +223,8 @@ dst_postgres_rows_insert(struct dst_postgres_rows *rows, bool *out_refused, stru
     if (rows->at_once) {
         status = dst_postgres_exec(rows->d, "SET CONSTRAINTS ALL IMMEDIATE", NULL, err);
     }
-    if (status == PS_OK && rows->careful) {
-        uint64_t given = 0;
-        status = each_block(rows, &given, err);
-    } else if (status == PS_OK) {
-        status = insert_fast(rows, out_refused, err);
+    if (status == PS_OK) {
+        status = rows->careful ? insert_carefully(rows, err) : insert_fast(rows, out_refused, err);
     }
     rows->counts.rejected_at_load = rows->late.count;
     return status;
@@ -443,7 +301,7 @@ put_reject(void *ctx, const struct stage_reject *reject, struct ps_error *err)
     if (out->len < REJECTS_A_SEND) {
         return PS_OK;
     }
-    enum ps_status status = copy_put(rows->d, out->ptr, out->len, err);
+    enum ps_status status = dst_postgres_copy_put(rows->d, out->ptr, out->len, err);
     ps_buf_clear(out);
     return status;
 }
@@ -458,18 +316,19 @@ dst_postgres_rows_reject(struct dst_postgres_rows *rows, struct ps_error *err)
     char *sql = ps_xasprintf("COPY %s(batch_id, object, \"offset\", length, line, \"column\", code,"
                              " reason, raw, at_ms) FROM STDIN (FORMAT binary)",
                              d->rejects);
-    struct refusal refusal = {.text = ""};
+    struct dst_postgres_refusal refusal = {.text = ""};
+    uint64_t in = 0;
     ps_buf_clear(&rows->bytes);
-    enum ps_status status = copy_begin(d, sql, true, err);
+    enum ps_status status = dst_postgres_copy_begin(d, sql, true, err);
     ps_free(sql);
     if (status == PS_OK) {
         status = dest_late_each(&rows->late, rows->batch->rows, put_reject, rows, err);
     }
     if (status == PS_OK && rows->bytes.len > 0) {
-        status = copy_put(d, rows->bytes.ptr, rows->bytes.len, err);
+        status = dst_postgres_copy_put(d, rows->bytes.ptr, rows->bytes.len, err);
     }
     if (status == PS_OK) {
-        status = copy_end(d, true, &refusal, err);
+        status = dst_postgres_copy_end(d, true, &in, &refusal, err);
     }
     return status == PS_OK && refusal.text[0] != '\0'
                ? ps_fail(err, PS_REFUSED, "%s: %s refused a reject: %s", d->shown, d->rejects,
@@ -480,6 +339,7 @@ dst_postgres_rows_reject(struct dst_postgres_rows *rows, struct ps_error *err)
 void
 dst_postgres_rows_fini(struct dst_postgres_rows *rows)
 {
+    dst_postgres_careful_fini(&rows->way);
     dest_late_fini(&rows->late);
     ps_buf_fini(&rows->bytes);
     ps_free(rows->starts);
