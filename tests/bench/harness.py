@@ -91,12 +91,12 @@ def remove(*paths):
                 os.unlink(path + end)
 
 
-def timed(command, script=None, cwd=None):
-    """Runs one command, feeding it script; a failure ends the bench with its output."""
+def timed(command, script=None, cwd=None, ends=(0,)):
+    """Runs one command, feeding it script; one that ends otherwise ends the bench with its output."""
     with tempfile.NamedTemporaryFile() as figures:
         done = subprocess.run([bench_run(), figures.name, *command], cwd=cwd, text=True,
                               input=script or '', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode != 0:
+        if done.returncode not in ends:
             raise SystemExit(f'{command[0]} ended with {done.returncode}: {done.stdout[-2000:]}')
         wall, cpu, rss = figures.read().split()
     return Run(float(wall), float(cpu), int(rss), output=done.stdout)
@@ -154,14 +154,14 @@ class Bench:
         print(f'{self.name}: MISSED: {text}')
         self.good = False
 
-    def load(self, source, destination, *more, leaves=None):
-        """A new `penstock load` with a fresh state, from exec to exit."""
+    def load(self, source, destination, *more, leaves=None, ends=(0,)):
+        """A new `penstock load` with a fresh state, from exec to exit; 3 is: finished with rejects."""
         state = self.path('state')
         remove(state)
         os.sync()
         return timed([self.program('penstock'), 'load', source, '--into', destination, '--table', 't',
                       '--name', 'bench', '--state', state, '--leaves',
-                      str(leaves or self.args.leaves), *more])
+                      str(leaves or self.args.leaves), *more], ends=ends)
 
     def compare(self, ours, peers, raw_bytes, gate=Gate(), count=0, unit='files'):
         """Interleaved rounds of ours and all peers; prints a line a side and judges."""
