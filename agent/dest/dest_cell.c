@@ -175,14 +175,40 @@ dest_take_word(struct ps_span *rest, const char *word)
     return true;
 }
 
+/* Four digits and twice two with hyphens between: nearly all dates, read at once. */
+static bool
+take_plain_date(struct ps_span *rest, struct dest_date *out)
+{
+    static const uint8_t places[] = {0, 1, 2, 3, 5, 6, 8, 9};
+    unsigned digits[sizeof places];
+    if (rest->len < 10 || rest->ptr[4] != '-' || rest->ptr[7] != '-') {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof places; i++) {
+        digits[i] = (unsigned)rest->ptr[places[i]] - '0';
+        if (digits[i] > 9) {
+            return false;
+        }
+    }
+    *out =
+        (struct dest_date){.year = digits[0] * 1000 + digits[1] * 100 + digits[2] * 10 + digits[3],
+                           .month = digits[4] * 10 + digits[5],
+                           .day = digits[6] * 10 + digits[7]};
+    rest->ptr += 10;
+    rest->len -= 10;
+    return true;
+}
+
 bool
 dest_take_date(struct ps_span *rest, struct dest_date *out)
 {
     static const int lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    return dest_take_digits(rest, 4, 7, &out->year) && dest_take_char(rest, "-") &&
-           dest_take_digits(rest, 2, 2, &out->month) && dest_take_char(rest, "-") &&
-           dest_take_digits(rest, 2, 2, &out->day) && out->year > 0 && out->month >= 1 &&
-           out->month <= 12 && out->day >= 1 && out->day <= lengths[out->month - 1];
+    bool taken = take_plain_date(rest, out) ||
+                 (dest_take_digits(rest, 4, 7, &out->year) && dest_take_char(rest, "-") &&
+                  dest_take_digits(rest, 2, 2, &out->month) && dest_take_char(rest, "-") &&
+                  dest_take_digits(rest, 2, 2, &out->day));
+    return taken && out->year > 0 && out->month >= 1 && out->month <= 12 && out->day >= 1 &&
+           out->day <= lengths[out->month - 1];
 }
 
 bool
