@@ -263,6 +263,43 @@ def fewer_leaves(args, server, report):
     killed(args, server, report, 'an agent with fewer leaves', kill)
 
 
+@case('local')
+def local(args, server, report):
+    """penstock load with a state folder of its own: killed, and run again."""
+    with tempfile.TemporaryDirectory(prefix='pk-staging-') as folder, o.Origin(folder) as origin:
+        make_objects(folder, 24)
+        table = 'l' + os.path.basename(folder).replace('-', '').replace('_', '').lower()
+        state = os.path.join(folder, 'state')
+        words = [os.path.join(ROOT, args.build, 'bin', 'penstock'), 'load', f'{origin.url}/*.csv', '--into', server.url(),
+                 '--table', table, '--name', table, '--state', state, '--leaves', '2',
+                 '--set', 'limits.batch_bytes=64KiB']
+
+        def segments():
+            return [name for _, _, names in os.walk(state) for name in names if name.endswith('.seg')]
+
+        def rows(what):
+            try:
+                return int(server.value(f'SELECT {what} FROM "{table}"'))
+            except RuntimeError:
+                return 0
+        with open(os.path.join(folder, 'log'), 'wb') as log:
+            child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            wait_for('the table', 30, lambda: rows('count(*)') > 0, 0.005)
+            server.kill()
+            wait_for('most to be staged', 30, lambda: len(segments()) >= 12)
+            child.kill()
+            child.wait()
+            before = len(segments())
+        origin.forget()
+        server.start(fresh=False)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=90)
+        asked = [path for method, path, *_ in origin.log if method == 'GET' and path.endswith('.csv')]
+        report.case(done.returncode == 0 and rows('count(*)') == rows('count(DISTINCT id)') == 24 * ROWS,
+                    f'penstock load, killed and run again: {done.returncode}, {rows("count(*)")} rows {done.stderr[-300:]}')
+        report.case(len(asked) <= 24 - before and not segments(),
+                    f'{before} segments were reused, {len(asked)} objects read')
+
+
 @case('damaged')
 def damaged(args, server, report):
     """A segment with a wrong byte, one cut short, and one of a batch that nobody knows."""

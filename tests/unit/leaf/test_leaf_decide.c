@@ -51,3 +51,23 @@ Test(leaf_decide, retries_wait_longer_and_end)
     }
     cr_assert(attempt > 5 && total_ms > 20000 && total_ms < 120000, "%lld", (long long)total_ms);
 }
+
+Test(leaf_decide, what_another_life_may_load_is_kept)
+{
+    struct ps_error err = {0};
+    ps_fail(&err, PS_AGAIN, "the destination is away");
+    cr_assert(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT, &err));
+    cr_assert(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL, &err));
+    cr_assert(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_PERMANENT, &err));
+    cr_assert_not(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_FENCED, &err));
+    cr_assert_not(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_TOLERANCE, &err));
+    cr_assert_not(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_RANGE_CONFLICT, &err));
+    ps_fail_code(&err, PS_BADDATA, "stage_corrupt", "a checksum is wrong");
+    cr_assert_not(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT, &err));
+    cr_assert_eq(leaf_decide_load_failure(&err), PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT,
+                 "our own file is at fault, not the batch");
+    for (unsigned attempt = 0; attempt < 1000; attempt += 9) {
+        int64_t wait = leaf_decide_away_ms(attempt, attempt * 7919);
+        cr_assert(wait >= 0 && wait <= 2000, "never given up: %lld", (long long)wait);
+    }
+}
