@@ -43,6 +43,11 @@ totals_lines(const json_t *pipeline, struct ps_buf *out)
     ps_buf_xprintf(out, ", %s rejected", ps_human_show_count(f.rejected, a));
     ps_buf_xprintf(out, ", %s skipped", ps_human_show_count(f.skipped, a));
     ps_buf_xprintf(out, ", %s filtered\n", ps_human_show_count(f.filtered, a));
+    if (f.rejected > 0) {
+        ps_buf_xprintf(out, "%-14s%s open, %s replayed\n", "rejects",
+                       ps_human_show_count(cli_json_u64(pipeline, "totals.rejects_open"), a),
+                       ps_human_show_count(cli_json_u64(pipeline, "totals.replayed"), b));
+    }
     ps_buf_xprintf(out, "%-14s%s open, %s loaded", "batches",
                    ps_human_show_count(cli_json_u64(pipeline, "totals.batches_open"), a),
                    ps_human_show_count(cli_json_u64(pipeline, "totals.batches_loaded"), b));

@@ -299,9 +299,11 @@ print_export(const struct cli_args *args, const json_t *items)
     bool ok =
         path == NULL || strcmp(path, "-") == 0 ? cli_out_write(&text) : write_file(path, &text);
     if (ok && path != NULL && strcmp(path, "-") != 0) {
+        const char *state = cli_args_get(args, CLI_OPT_STATE);
         cli_say("%zu rejects in %s; edit fields or raw, drop the lines that are not to be loaded, "
-                "then: penstock rejects replay %s --file %s",
-                json_array_size(items), path, args->words[1], path);
+                "then: penstock rejects replay %s --file %s%s%s",
+                json_array_size(items), path, args->words[1], path,
+                state == NULL ? "" : " --state ", state == NULL ? "" : state);
     }
     ps_buf_fini(&text);
     return ok;
