@@ -392,8 +392,9 @@ cli_run_rejects(const struct cli_args *args)
         code = cli_connect_agent(&connection, name);
     }
     if (code == CLI_EXIT_OK) {
-        code = strcmp(verb, "replay") == 0 ? cli_rejects_replay(args, &connection, name)
-                                           : read_rejects(args, &connection, form, limit);
+        code = strcmp(verb, "replay") == 0 || strcmp(verb, "discard") == 0
+                   ? cli_rejects_replay(args, &connection, name)
+                   : read_rejects(args, &connection, form, limit);
     }
     cli_disconnect(&connection);
     return code;

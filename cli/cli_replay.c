@@ -29,7 +29,7 @@ struct replay {
     char *spec_line; /* "" without --set */
     struct ps_buf chunk;
     size_t lines;
-    uint64_t asked, loaded, refused, not_open;
+    uint64_t asked, loaded, refused, not_open, discarded;
     bool already; /* all so far had been done before */
 };
 
@@ -41,6 +41,7 @@ take_answer(struct replay *replay, const json_t *answer)
     uint64_t not_open = cli_json_u64(answer, "not_open_count");
     replay->loaded += cli_json_u64(answer, "loaded");
     replay->refused += cli_json_u64(answer, "refused");
+    replay->discarded += cli_json_u64(answer, "discarded");
     replay->not_open += not_open;
     replay->already = replay->already && cli_json_bool(answer, "already");
     if (not_open > 0) {
@@ -182,10 +183,12 @@ replay_selected(struct replay *replay, const struct cli_args *args)
     json_t *item;
     json_array_foreach(items, index, item)
     {
-        char line[160];
-        int len = snprintf(line, sizeof line, "{\"n\":%llu,\"batch\":\"%s\",\"offset\":%llu}",
+        bool discards = strcmp(args->words[0], "discard") == 0;
+        char line[200];
+        int len = snprintf(line, sizeof line, "{\"n\":%llu,\"batch\":\"%s\",\"offset\":%llu%s}",
                            (unsigned long long)cli_json_u64(item, "n"), cli_json_str(item, "batch"),
-                           (unsigned long long)cli_json_u64(item, "offset"));
+                           (unsigned long long)cli_json_u64(item, "offset"),
+                           discards ? ",\"discard\":true" : "");
         if (code == CLI_EXIT_OK) {
             code = add_line(replay, line, (size_t)len);
         }
@@ -244,16 +247,22 @@ print_sums(const struct replay *replay, const struct cli_args *args)
     bool ok = cli_out_form(args, &form, &err) == PS_OK;
     if (ok && (form == CLI_FORM_JSON || form == CLI_FORM_YAML)) {
         json_t *doc =
-            json_pack("{s:I, s:I, s:I, s:I, s:b}", "asked", (json_int_t)replay->asked, "loaded",
-                      (json_int_t)replay->loaded, "refused", (json_int_t)replay->refused,
-                      "not_open", (json_int_t)replay->not_open, "already", replay->already);
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}", "asked", (json_int_t)replay->asked,
+                      "loaded", (json_int_t)replay->loaded, "refused", (json_int_t)replay->refused,
+                      "not_open", (json_int_t)replay->not_open, "discarded",
+                      (json_int_t)replay->discarded, "already", replay->already);
         ok = cli_out_doc(doc, form);
         json_decref(doc);
     } else {
-        bool none = replay->asked == 0;
-        ps_buf_xprintf(&text, none ? "no open rejects\n" : "%llu loaded, %llu refused again%s\n",
-                       (unsigned long long)replay->loaded, (unsigned long long)replay->refused,
-                       replay->already && replay->loaded > 0 ? " (all of it before)" : "");
+        if (replay->asked == 0) {
+            ps_buf_xprintf(&text, "no open rejects\n");
+        } else if (strcmp(args->words[0], "discard") == 0) {
+            ps_buf_xprintf(&text, "%llu discarded\n", (unsigned long long)replay->discarded);
+        } else {
+            ps_buf_xprintf(&text, "%llu loaded, %llu refused again%s\n",
+                           (unsigned long long)replay->loaded, (unsigned long long)replay->refused,
+                           replay->already && replay->loaded > 0 ? " (all of it before)" : "");
+        }
         ok = cli_out_write(&text);
     }
     ps_buf_fini(&text);
@@ -268,8 +277,10 @@ cli_rejects_replay(const struct cli_args *args, struct cli_connection *connectio
     bool selects = cli_args_has(args, CLI_OPT_ALL) || cli_args_has(args, CLI_OPT_IDS) ||
                    cli_args_has(args, CLI_OPT_CODE) || cli_args_has(args, CLI_OPT_OBJECT) ||
                    cli_args_has(args, CLI_OPT_BATCH) || args->word_count > 2;
-    if (selects == (path != NULL)) {
-        cli_complain("say which: --file FILE, or --all, --ids, --code, --object or --batch");
+    bool discards = strcmp(args->words[0], "discard") == 0;
+    if (selects == (path != NULL) || (discards && path != NULL)) {
+        cli_complain("say which: %s--all, --ids, --code, --object or --batch",
+                     discards ? "" : "--file FILE, or ");
         return CLI_EXIT_USAGE;
     }
     int code = make_spec_line(&replay, args);

@@ -56,6 +56,7 @@ struct dest_replay {
     uint64_t n;          /* its number in the rejects table */
     const char *edited;  /* what kept holds: "raw", "fields", "cut"; NULL: leave what stands */
     struct ps_span kept; /* kept as its raw bytes where it is refused again; at most 64 KiB */
+    bool discards;       /* it is settled without a row */
 };
 
 struct dest_batch {
@@ -110,7 +111,8 @@ struct dest_state {
 
 /* Where a reject stands. Void: its batch was cancelled, or is of an older generation: its data has
  * had, or will have, a second life, so the record must not be loaded from here. */
-enum dest_reject_state { REJECT_ANY, REJECT_OPEN, REJECT_REPLAYED, REJECT_VOID };
+enum dest_reject_state { REJECT_ANY, REJECT_OPEN, REJECT_REPLAYED, REJECT_VOID, REJECT_DISCARDED };
+#define DEST_DISCARDED "discarded" /* edited, of a discarded one */
 
 struct dest_numbers {
     uint64_t first, last;

@@ -250,7 +250,8 @@ take_page_reject(void *ctx, const struct dest_value *row, struct ps_error *err)
                                      .at_ms = row[10].integer};
     page->rows++;
     if (!dest_value_id(&row[1], &reject.batch.id) ||
-        (reject.state == REJECT_REPLAYED && !dest_value_id(&row[12], &reject.replayed_by.id))) {
+        ((reject.state == REJECT_REPLAYED || reject.state == REJECT_DISCARDED) &&
+         !dest_value_id(&row[12], &reject.replayed_by.id))) {
         return ps_fail(err, PS_REFUSED, "%s: a damaged reject", page->ledger->shown);
     }
     enum ps_status status = page->each_reject(page->ctx, &reject, err);
@@ -275,7 +276,10 @@ write_rejects(const struct dest_page *page, bool replayable, uint64_t after, str
     ps_buf_xprintf(sql, "SELECT r.$N, r.batch_id, r.object, r.$Qoffset$Q, r.length, r.line,"
                         " r.$Qcolumn$Q, r.code, r.reason, r.raw, r.at_ms, CAST(CASE ");
     ps_buf_xprintf(sql, "%s WHEN %s THEN 3 ELSE 1 END AS $I), %s FROM $R r",
-                   replayable ? "WHEN r.replayed_by IS NOT NULL THEN 2" : "", is_void,
+                   replayable ? "WHEN r.replayed_by IS NOT NULL AND r.edited = 'discarded' THEN 4"
+                                " WHEN r.replayed_by IS NOT NULL THEN 2"
+                              : "",
+                   is_void,
                    replayable ? "r.replayed_by, r.replayed_ms, r.edited" : "NULL, NULL, NULL");
     ps_buf_xprintf(sql, " JOIN $S_penstock_ledger l ON l.batch_id = r.batch_id"
                         " WHERE r.$N > ? AND l.pipeline_uuid = ?");
@@ -283,7 +287,10 @@ write_rejects(const struct dest_page *page, bool replayable, uint64_t after, str
     dest_values_id(values, &page->uuid.id);
     const char *replayed = replayable ? "r.replayed_by IS NOT NULL" : "1 = 0";
     if (filter != NULL && filter->state == REJECT_REPLAYED) {
-        ps_buf_xprintf(sql, " AND %s", replayed);
+        ps_buf_xprintf(sql, " AND %s%s", replayed,
+                       replayable ? " AND COALESCE(r.edited, '') <> 'discarded'" : "");
+    } else if (filter != NULL && filter->state == REJECT_DISCARDED) {
+        ps_buf_xprintf(sql, " AND %s%s", replayed, replayable ? " AND r.edited = 'discarded'" : "");
     } else if (filter != NULL && filter->state != REJECT_ANY) {
         ps_buf_xprintf(sql, " AND NOT (%s) AND %s %s", replayed,
                        filter->state == REJECT_OPEN ? "NOT" : "", is_void);

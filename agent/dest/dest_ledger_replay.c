@@ -82,6 +82,35 @@ mark(const struct dest_ledger *ledger, const struct dest_batch *batch, size_t fi
     return status;
 }
 
+static enum ps_status
+mark_discarded(const struct dest_ledger *ledger, const struct dest_batch *batch,
+               struct ps_error *err)
+{
+    enum ps_status status = PS_OK;
+    for (size_t at = 0; status == PS_OK && at < batch->replay_count;) {
+        struct dest_values values = {0};
+        struct ps_buf sql = PS_BUF_INIT;
+        size_t count = 0;
+        dest_values_text(&values, DEST_DISCARDED);
+        dest_values_id(&values, &batch->id.id);
+        ps_buf_xprintf(&sql, "UPDATE $R SET edited = ? WHERE replayed_by = ? AND $N IN (");
+        for (; at < batch->replay_count && count < NUMBERS_A_CALL; at++) {
+            if (batch->replays[at].discards) {
+                dest_values_int(&values, batch->replays[at].n);
+                ps_buf_xprintf(&sql, count++ == 0 ? "?" : ", ?");
+            }
+        }
+        ps_buf_xprintf(&sql, ")");
+        if (count > 0) {
+            status = dest_ledger_run(ledger, ps_buf_str(&sql), &values, NULL, err);
+        } else {
+            dest_values_fini(&values);
+        }
+        ps_buf_fini(&sql);
+    }
+    return status;
+}
+
 enum ps_status
 dest_ledger_take_up(const struct dest_ledger *ledger, const struct dest_batch *batch,
                     bool *out_open, struct ps_error *err)
@@ -94,6 +123,9 @@ dest_ledger_take_up(const struct dest_ledger *ledger, const struct dest_batch *b
             mark(ledger, batch, at, left < NUMBERS_A_CALL ? left : NUMBERS_A_CALL, &marked, err);
     }
     *out_open = marked == batch->replay_count;
+    if (status == PS_OK && *out_open) {
+        status = mark_discarded(ledger, batch, err);
+    }
     return status == PS_OK && !*out_open ? name_others(ledger, batch, err) : status;
 }
 

@@ -7,10 +7,8 @@
 #include "common/utf8.h"
 
 static const char *const state_names[] = {
-    [REJECT_ANY] = "any",
-    [REJECT_OPEN] = "open",
-    [REJECT_REPLAYED] = "replayed",
-    [REJECT_VOID] = "void",
+    [REJECT_ANY] = "any",   [REJECT_OPEN] = "open",           [REJECT_REPLAYED] = "replayed",
+    [REJECT_VOID] = "void", [REJECT_DISCARDED] = "discarded",
 };
 
 const char *

@@ -131,7 +131,8 @@ prepare_rejects(struct dst_sqlite *d, const struct dest_reject_filter *filter,
     ps_buf_xprintf(&sql,
                    "SELECT r.n, r.batch_id, r.object, r.\"offset\", r.length, r.line, r.\"column\","
                    " r.code, r.reason, r.raw, r.at_ms, r.replayed_by, r.replayed_ms, r.edited,"
-                   " CASE WHEN r.replayed_by IS NOT NULL THEN 2 ELSE " STATE_SQL " END AS stands"
+                   " CASE WHEN r.replayed_by IS NOT NULL THEN 2 + 2 * (r.edited IS 'discarded') "
+                   "ELSE " STATE_SQL " END AS stands"
                    " FROM %s",
                    numbered ? "main."
                             : "(SELECT rowid AS n, NULL AS replayed_by,"
@@ -212,7 +213,7 @@ dst_sqlite_rejects(struct dest *dest, struct dest_page *page, dest_reject_fn eac
                                       .raw = span_column(stmt, 9),
                                       .at_ms = sqlite3_column_int64(stmt, 10)};
         if (!dst_sqlite_column_id(stmt, 1, &row.batch.id) ||
-            (row.state == REJECT_REPLAYED &&
+            ((row.state == REJECT_REPLAYED || row.state == REJECT_DISCARDED) &&
              !dst_sqlite_column_id(stmt, 11, &row.replayed_by.id))) {
             status = ps_fail(err, PS_REFUSED, "sqlite %s: a damaged reject", d->path);
             break;

@@ -123,7 +123,8 @@ dst_sqlite_take_up(struct dst_sqlite *d, const struct dest_batch *batch, bool *o
     struct dest_not_open not_open = {0};
     sqlite3_stmt *stmt = prepare_on_rejects(
         d, "UPDATE",
-        "AS r SET replayed_by = ?1, replayed_ms = ?2 WHERE n = ?3 AND replayed_by IS NULL"
+        "AS r SET replayed_by = ?1, replayed_ms = ?2, edited = coalesce(?6, edited) WHERE n = ?3 "
+        "AND replayed_by IS NULL"
         " AND EXISTS (SELECT 1 FROM _penstock_ledger l WHERE l.batch_id = r.batch_id"
         " AND l.pipeline_uuid = ?4 AND l.generation = ?5 AND l.state = 'L')",
         err);
@@ -137,6 +138,8 @@ dst_sqlite_take_up(struct dst_sqlite *d, const struct dest_batch *batch, bool *o
     enum ps_status status = PS_OK;
     for (size_t i = 0; i < batch->replay_count && status == PS_OK; i++) {
         (void)sqlite3_bind_int64(stmt, 3, (int64_t)batch->replays[i].n);
+        (void)sqlite3_bind_text(stmt, 6, batch->replays[i].discards ? DEST_DISCARDED : NULL, -1,
+                                SQLITE_STATIC);
         int rc = sqlite3_step(stmt);
         status = rc == SQLITE_DONE ? PS_OK : dst_sqlite_fail(d, rc, "mark a reject", err);
         if (status == PS_OK && sqlite3_changes(d->db) != 1) {

@@ -113,6 +113,11 @@ take_item(const json_t *doc, struct leaf_line *item, struct ps_error *err)
     if (status == PS_OK) {
         status = take_raw(doc, item, err);
     }
+    const json_t *discard = json_object_get(doc, "discard");
+    if (status == PS_OK && discard != NULL && !json_is_boolean(discard)) {
+        return wrong(item->line, "discard", "true or false", err);
+    }
+    item->discards = json_is_true(discard);
     json_t *fields = json_object_get(doc, "fields");
     if (status == PS_OK && fields != NULL && !json_is_null(fields)) {
         if (!json_is_object(fields)) {

@@ -19,6 +19,7 @@ struct leaf_line {
     struct batch_id batch; /* where the reject stood when it was exported */
     uint64_t offset;
     bool has_raw;
+    bool discards; /* it is settled without being loaded */
     struct ps_buf raw;
     json_t *fields; /* an object; NULL: none */
 };

@@ -122,7 +122,8 @@ put_row(struct page *page, const struct dest_reject_row *row, struct ps_span fie
     out->has_n = true;
     out->n = row->n;
     out->state = (char *)(uintptr_t)dest_reject_state_name(row->state);
-    out->has_replayed_by = out->has_replayed_ms = row->state == REJECT_REPLAYED;
+    out->has_replayed_by = out->has_replayed_ms =
+        row->state == REJECT_REPLAYED || row->state == REJECT_DISCARDED;
     out->replayed_by = put_bytes(page, ps_span(row->replayed_by.id.b, PS_ID_BYTES));
     out->replayed_ms = row->replayed_ms;
     out->edited = row->edited.len > 0 ? put_text(page, row->edited) : NULL;

@@ -320,7 +320,8 @@ take_row(struct replay *replay, const struct dest_reject_row *row, struct ps_err
                             "file says: it was exported from another table",
                             line->line, row->n);
     }
-    if (row->state == REJECT_REPLAYED && is_own(replay, &row->replayed_by)) {
+    bool settled = row->state == REJECT_REPLAYED || row->state == REJECT_DISCARDED;
+    if (settled && is_own(replay, &row->replayed_by)) {
         replay->done_before++;
         return PS_OK;
     }
@@ -329,7 +330,12 @@ take_row(struct replay *replay, const struct dest_reject_row *row, struct ps_err
         return PS_OK;
     }
     replay->row = row;
-    replay->taken[replay->taken_count++] = (struct dest_replay){.n = row->n};
+    replay->taken[replay->taken_count++] =
+        (struct dest_replay){.n = row->n, .discards = line->discards};
+    if (line->discards) {
+        replay->counts.filtered++;
+        return PS_OK;
+    }
     enum ps_status status = redo_one(replay, line, err);
     return status == PS_OK ? PS_OK : ps_wrap(err, status, "line %u", line->line);
 }

@@ -89,7 +89,7 @@ read_filter(struct api_call *call, Penstock__RejectFilter *out)
     const char *batch = api_call_parameter(call, "batch");
     uint64_t fields = 0;
     uint64_t brief = 0;
-    if (!api_call_choice(call, "state", "open|replayed|void", &state) ||
+    if (!api_call_choice(call, "state", "open|replayed|void|discarded", &state) ||
         !api_call_number(call, "fields", 0, 1, &fields) ||
         !api_call_number(call, "brief", 0, 1, &brief) ||
         !read_numbers(call, api_call_parameter(call, "ids"), out)) {

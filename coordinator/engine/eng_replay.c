@@ -85,6 +85,8 @@ eng_replay_take(struct engine *engine, struct eng_pipeline *p, const Penstock__T
                       (unsigned long long)(counts.rejected + counts.rejected_at_load));
         }
         out->loaded += counts.inserted + counts.updated + counts.skipped;
+        out->has_discarded = true;
+        out->discarded += counts.filtered;
         out->refused = counts.rejected + counts.rejected_at_load; /* of the latest time */
         out->already = out->already && batch->outcome == PENSTOCK__OUTCOME__OUTCOME_ALREADY;
     }

@@ -261,6 +261,37 @@ Test(dest_replay, what_is_refused_again_stays_open_with_the_new_reason)
     fixture_batch_fini(&replay);
 }
 
+Test(dest_replay, what_is_discarded_is_settled_without_a_row)
+{
+    begin_two(KEEPS, "");
+    (void)load_with_rejects(1, 3);
+    struct seen seen;
+    list(NULL, &seen);
+    const struct dest_replay replays[] = {{.n = seen.rows[0].n, .discards = true},
+                                          {.n = seen.rows[1].n},
+                                          {.n = seen.rows[2].n, .discards = true}};
+    struct fixture_batch replay;
+    begin_replay(&replay, 2, replays, 3);
+    replay.range_index = 1;
+    fixture_row(&replay, "is", (int64_t)1, "replayed");
+    replay.batch.counts.decoded = 3;
+    replay.batch.counts.filtered = 2;
+    load_is(&f, &replay, DEST_LOADED);
+    cr_assert_eq(replay.result.counts.filtered, 2);
+    cr_assert_eq(replay.result.counts.inserted, 1);
+    cr_assert_eq(count_in(REJECT_DISCARDED), 2);
+    cr_assert_eq(count_in(REJECT_REPLAYED), 1);
+    cr_assert_eq(count_in(REJECT_OPEN), 0);
+    list(NULL, &seen);
+    cr_assert(ps_id_eq(seen.rows[0].replayed_by.id, replay.batch.id.id));
+    rows_are("SELECT id FROM t ORDER BY id", "1|1000");
+    fixture_batch_fini(&replay);
+    begin_replay(&replay, 3, replays, 1);
+    replay_rows(&replay, 1);
+    load_is(&f, &replay, DEST_NOT_OPEN);
+    fixture_batch_fini(&replay);
+}
+
 Test(dest_replay, what_only_the_table_refuses_stays_open)
 {
     begin_table("CREATE TABLE t(id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(20))", "");

@@ -323,6 +323,24 @@ def refused_by_table(story):
     story.settled(range(1, 101), 'refused by the table, then loaded once')
 
 
+def discarded(story):
+    """Settled without a row, and the sums still add up."""
+    story.put('a.csv', csv_text(['1,one,x', '2,two,y', '3,three,z', '4,four,4']))
+    story.load(story.spec('*.csv'))
+    lines = story.export()
+    done = story.run('rejects', 'discard', 'p', str(lines[0]['n']), str(lines[1]['n']))
+    story.case('2 discarded' in done.stdout, 'two are discarded', done.stdout)
+    lines[0]['fields']['amount'] = lines[2]['fields']['amount'] = '7'
+    done = story.replay('--file', story.write([lines[0], lines[2]]))
+    story.case((done['loaded'], done['not_open']) == (1, 1), 'a discarded one is not loaded any more', done)
+    story.case(sorted(story.states().values()) == ['discarded', 'discarded', 'replayed'], 'the states say so', story.states())
+    found = story.run('rejects', 'list', 'p', '--only', 'discarded', '-o', 'json').stdout
+    story.case(len(json.loads(found)['items']) == 2, 'and can be asked for', found)
+    found = story.run('rejects', 'list', 'p', '--only', 'replayed', '-o', 'json').stdout
+    story.case(len(json.loads(found)['items']) == 1, 'replayed ones are others', found)
+    story.settled([3, 4], 'discarded')
+
+
 def two_at_once(story):
     """Eight people with eight corrections of the same records: one correction of each wins."""
     count = 60
@@ -472,7 +490,7 @@ def void(story):
     story.case(story.ids().count(2) == 1, 'its record is there once, from the new generation', story.ids())
 
 
-STORIES = (edited, json_records, documents, read_otherwise, object_gone, refused_by_table, two_at_once, void, local,
+STORIES = (edited, json_records, documents, read_otherwise, object_gone, refused_by_table, discarded, two_at_once, void, local,
            broken, killed)
 
 
