@@ -111,8 +111,9 @@ def families(f):
                             f'--gone-seconds {f["server_gone_seconds"]}')
             for dest in ('postgresql', 'mysql')]),
         'link_cuts': ('the line to a database server is cut at chosen bytes of a transaction', [
-            scenario.format('link_cuts.py', f'--dest {dest} --samples {f["link_cut_samples"]}')
-            for dest in ('postgresql', 'mysql')]),
+            scenario.format(*run) for dest in ('postgresql', 'mysql') for run in (
+                ('link_cuts.py', f'--dest {dest} --samples {f["link_cut_samples"]}'),
+                ('dead_line.py', f'--dest {dest}'))]),
         'replay': ('rejects replayed: edited, read otherwise, by many at once, kill -9', [
             scenario.format('replay.py', f'--kills {f["replay_kills"]}')]),
         'staging': ('the destination is away: staged on disk, killed, drained exactly once', [

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connection and statements of the driver for MySQL's family, through libmariadb. */
 #include <errmsg.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -378,6 +380,24 @@ set_session(struct dst_mysql *d, struct ps_error *err)
     return status == PS_OK ? read_session(d, err) : status;
 }
 
+/* A server that has gone without a word is known to be dead after 25 s, not after the system's
+ * hours. A unix socket refuses all of it and needs none. */
+static void
+watch_line(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
+                   {IPPROTO_TCP, TCP_KEEPIDLE, 10},
+                   {IPPROTO_TCP, TCP_KEEPINTVL, 5},
+                   {IPPROTO_TCP, TCP_KEEPCNT, 3},
+                   {IPPROTO_TCP, TCP_USER_TIMEOUT, 25000}};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+                         sizeof options[i].value);
+    }
+}
+
 static void
 init_library(void)
 {
@@ -408,6 +428,7 @@ dst_mysql_connect(struct dst_mysql *d, struct ps_error *err)
         status = dst_mysql_fail(d, "connect", err);
     }
     if (status == PS_OK) {
+        watch_line((int)mysql_get_socket(d->conn));
         status = set_session(d, err);
     }
     if (status != PS_OK) {

@@ -427,10 +427,19 @@ dst_postgres_connect(struct dst_postgres *d, struct ps_error *err)
         return PS_OK;
     }
     dst_postgres_disconnect(d);
-    /* What stands behind dbname overrides what the URL says. */
-    const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding",
-                                    d->password.len > 0 ? "password" : NULL, NULL};
-    const char *const values[] = {d->url, "penstock", "UTF8", ps_buf_str(&d->password), NULL};
+    /* What stands behind dbname overrides what the URL says; before it, the URL overrides: a server
+     * that has gone without a word is known to be dead after 25 s, not after the system's hours. */
+    const char *const keywords[] = {"keepalives_idle",
+                                    "keepalives_interval",
+                                    "keepalives_count",
+                                    "tcp_user_timeout",
+                                    "dbname",
+                                    "fallback_application_name",
+                                    "client_encoding",
+                                    d->password.len > 0 ? "password" : NULL,
+                                    NULL};
+    const char *const values[] = {
+        "10", "5", "3", "25000", d->url, "penstock", "UTF8", ps_buf_str(&d->password), NULL};
     d->conn = PQconnectStartParams(keywords, values, 1);
     if (d->conn == NULL) {
         return ps_fail(err, PS_FULL, "%s: out of memory", d->shown);
