@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "agent/dest/dest_cell.h"
 #include "agent/dest/dst_postgres.h"
 #include "agent/dest/dst_postgres_field.h"
 #include "common/alloc.h"
@@ -26,66 +27,11 @@ static const char too_many_digits[] = "has more digits than a numeric can hold";
 
 /* ---- text of a number, and numbers of a text */
 
-/* The shortest text that reads back equal. */
-static struct ps_span
-print_number(const struct cell *cell, char out[PG_NUMBER_TEXT_BYTES])
-{
-    int len = 0;
-    if (cell->tag == CELL_INT) {
-        len = snprintf(out, PG_NUMBER_TEXT_BYTES, "%" PRId64, cell->integer);
-    }
-    for (int digits = 15; cell->tag == CELL_REAL && digits <= 17; digits++) {
-        len = snprintf(out, PG_NUMBER_TEXT_BYTES, "%.*g", digits, cell->real);
-        if (strtod(out, NULL) == cell->real) {
-            break;
-        }
-    }
-    return ps_span((const uint8_t *)out, (size_t)len);
-}
-
-static bool
-is_text(const struct cell *cell)
-{
-    return cell->tag == CELL_TEXT || cell->tag == CELL_SHORT_TEXT || cell->tag == CELL_BLOB;
-}
-
 struct ps_span
 dst_postgres_number_text(const struct cell *cell, char out[PG_NUMBER_TEXT_BYTES])
 {
-    return is_text(cell) ? ps_span(cell->ptr, cell->len) : print_number(cell, out);
-}
-
-static bool
-read_int(struct ps_span text, int64_t *out)
-{
-    size_t at = text.len > 0 && (text.ptr[0] == '-' || text.ptr[0] == '+');
-    bool negative = at == 1 && text.ptr[0] == '-';
-    uint64_t value = 0;
-    if (at == text.len) {
-        return false;
-    }
-    for (; at < text.len; at++) {
-        if (text.ptr[at] < '0' || text.ptr[at] > '9' || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(text.ptr[at] - '0'), &value)) {
-            return false;
-        }
-    }
-    if (value > (uint64_t)INT64_MAX + (negative ? 1 : 0)) {
-        return false;
-    }
-    *out = negative ? (int64_t)(0 - value) : (int64_t)value;
-    return true;
-}
-
-static bool
-looks_like_number(struct ps_span text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if (strchr("0123456789+-.eE", text.ptr[i]) == NULL || text.ptr[i] == '\0') {
-            return false;
-        }
-    }
-    return text.len > 0;
+    _Static_assert((int)PG_NUMBER_TEXT_BYTES >= (int)DEST_NUMBER_BYTES, "room for a number");
+    return dest_cell_text(cell, out);
 }
 
 /* NaN and infinities by the names that the server prints. */
@@ -113,18 +59,7 @@ read_special(struct ps_span text, double *out)
 static bool
 read_real(struct ps_span text, double *out)
 {
-    char copy[1100];
-    if (read_special(text, out)) {
-        return true;
-    }
-    if (text.len >= sizeof copy || !looks_like_number(text)) {
-        return false;
-    }
-    memcpy(copy, text.ptr, text.len);
-    copy[text.len] = '\0';
-    char *end = NULL;
-    *out = strtod(copy, &end);
-    return end == copy + text.len && isfinite(*out);
+    return read_special(text, out) || dest_read_real(text, out);
 }
 
 /* ---- numbers */
@@ -139,7 +74,7 @@ dst_postgres_number_integer(const struct dst_postgres_column *column, const stru
             return not_integer;
         }
         value = (int64_t)cell->real;
-    } else if (cell->tag != CELL_INT && !read_int(ps_span(cell->ptr, cell->len), &value)) {
+    } else if (cell->tag != CELL_INT && !dest_read_int(ps_span(cell->ptr, cell->len), &value)) {
         return not_integer;
     }
     if (column->type == PG_OID) {
@@ -221,8 +156,9 @@ read_decimal(struct ps_span text, struct decimal *out)
         }
     }
     int64_t exponent = 0;
-    if (at < text.len && (!read_int(ps_span(text.ptr + at + 1, text.len - at - 1), &exponent) ||
-                          exponent > DECIMAL_MOST || exponent < -DECIMAL_MOST)) {
+    if (at < text.len &&
+        (!dest_read_int(ps_span(text.ptr + at + 1, text.len - at - 1), &exponent) ||
+         exponent > DECIMAL_MOST || exponent < -DECIMAL_MOST)) {
         return false;
     }
     out->point += exponent;

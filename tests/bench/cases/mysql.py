@@ -26,7 +26,7 @@ def fresh(server, more=''):
 
 def ours(bench, server, source, leaves, more=''):
     fresh(server, more)
-    run = bench.load(source, server.url(), leaves=leaves)
+    run = bench.load(source, server.url(), leaves=leaves, ends=(0, 3) if more else (0,))
     run.result = server.sql(SUMS)
     return run
 
