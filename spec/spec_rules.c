@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spec/spec_rules.c: what no key can say by itself. */
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -35,12 +37,84 @@ is_reference(const char *text, size_t len)
     return len > 3 && text[0] == '$' && text[1] == '{' && memchr(text, '}', len) != NULL;
 }
 
-/* scheme://user:password@host, and ?password=… and its like. */
+static bool
+is_secret_option(const char *name, size_t len)
+{
+    static const char *const names[] = {"password", "passwd",  "pwd",        "secret",
+                                        "token",    "api_key", "sslpassword"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (len == strlen(names[i]) && strncasecmp(name, names[i], len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The byte at *at, of a text where %HH may stand for it; moves *at behind. */
+static char
+next_byte(const char **at)
+{
+    char hex[3] = {0};
+    if (**at == '%' && isxdigit((unsigned char)(*at)[1]) && isxdigit((unsigned char)(*at)[2])) {
+        memcpy(hex, *at + 1, 2);
+        *at += 3;
+        return (char)strtol(hex, NULL, 16);
+    }
+    return *(*at)++;
+}
+
+/* ?password=… and its like; a name may be written with %HH. */
+static bool
+has_secret_query(const char *url)
+{
+    for (const char *at = strpbrk(url, "?&"); at != NULL; at = strpbrk(at, "?&")) {
+        char name[16];
+        size_t len = 0;
+        at++;
+        while (len < sizeof name && *at != '\0' && strchr("=&#", *at) == NULL) {
+            name[len++] = next_byte(&at);
+        }
+        if (*at != '=' || !is_secret_option(name, len)) {
+            continue;
+        }
+        size_t value_len = strcspn(++at, "&#");
+        if (value_len > 0 && !is_reference(at, value_len)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "host=db password = '…'" behind a scheme that is no URL's. */
+static bool
+has_secret_word(const char *text)
+{
+    for (const char *at = text; *at != '\0';) {
+        size_t len = strcspn(at, " \t\n=:'");
+        const char *value = at + len;
+        value += strspn(value, " \t\n");
+        if (*value == '=' && is_secret_option(at, len)) {
+            value++;
+            value += strspn(value, " \t\n'");
+            size_t value_len = strcspn(value, " \t\n'");
+            if (value_len > 0 && !is_reference(value, value_len)) {
+                return true;
+            }
+        }
+        at += len;
+        at += *at == '\0' ? 0 : 1;
+    }
+    return false;
+}
+
+/* scheme://user:password@host, options, and key=value texts. */
 static bool
 has_secret(const char *url)
 {
-    static const char *const names[] = {"password", "passwd", "pwd", "secret", "token", "api_key"};
     const char *start = strstr(url, "://");
+    if (start == NULL && has_secret_word(url)) {
+        return true;
+    }
     if (start != NULL) {
         start += 3;
         size_t authority = strcspn(start, "/?#");
@@ -50,20 +124,7 @@ has_secret(const char *url)
             return true;
         }
     }
-    for (const char *at = strpbrk(url, "?&"); at != NULL; at = strpbrk(at, "?&")) {
-        at++;
-        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-            size_t len = strlen(names[i]);
-            if (strncasecmp(at, names[i], len) == 0 && at[len] == '=') {
-                const char *value = at + len + 1;
-                size_t value_len = strcspn(value, "&#");
-                if (value_len > 0 && !is_reference(value, value_len)) {
-                    return true;
-                }
-            }
-        }
-    }
-    return false;
+    return has_secret_query(url);
 }
 
 static void
