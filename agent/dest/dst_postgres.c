@@ -391,6 +391,7 @@ refused(struct dst_postgres *d, struct ps_error *err)
         const char *words;
         const char *state;
     } said[] = {
+        {"too many connections", "53300"},
         {"password authentication failed", "28P01"},
         {"no password supplied", "28P01"},
         {"no pg_hba.conf entry", "28000"},
@@ -402,11 +403,41 @@ refused(struct dst_postgres *d, struct ps_error *err)
         {"shutting down", "57P03"},
         {"recovery mode", "57P03"},
     };
+    /* What never reached a server's answer. */
+    static const struct {
+        const char *words;
+        enum ps_status status;
+        const char *code;
+        const char *advice;
+    } libpq_said[] = {
+        {"could not translate host name", PS_AGAIN, "unknown_host",
+         "see the host in destination.url, and the name service of this agent"},
+        {"definition of service", PS_REFUSED, "no_service",
+         "see PGSERVICEFILE and ~/.pg_service.conf of this agent"},
+        {"certificate", PS_REFUSED, "tls_failed",
+         "see sslmode, sslrootcert, sslcert and sslkey, and whether the name in the server's "
+         "certificate is the host's"},
+        {"SSL", PS_REFUSED, "tls_failed", "see sslmode, and whether the server has ssl = on"},
+        {"session is read-only", PS_AGAIN, "read_only", "target_session_attrs asks for another"},
+        {"session is not read-only", PS_AGAIN, "not_read_only",
+         "target_session_attrs asks for another"},
+        {"server is in hot standby", PS_AGAIN, "read_only", "the server is a standby"},
+        {"Connection refused", PS_AGAIN, "no_connection",
+         "is the server running there, and does it listen on that port"},
+        {"No such file or directory", PS_AGAIN, "no_connection",
+         "is the server running there, and is that the folder of its socket"},
+    };
     char text[600];
     one_line(PQerrorMessage(d->conn), text, sizeof text);
     for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
         if (strstr(text, said[i].words) != NULL) {
             return fail_state(d, said[i].state, "connect", text, err);
+        }
+    }
+    for (size_t i = 0; i < sizeof libpq_said / sizeof libpq_said[0]; i++) {
+        if (strstr(text, libpq_said[i].words) != NULL) {
+            return ps_fail_code(err, libpq_said[i].status, libpq_said[i].code,
+                                "%s: connect: %s: %s", d->shown, text, libpq_said[i].advice);
         }
     }
     return ps_fail_code(err, PS_AGAIN, "no_connection", "%s: connect: %s", d->shown, text);
@@ -429,17 +460,19 @@ dst_postgres_connect(struct dst_postgres *d, struct ps_error *err)
     dst_postgres_disconnect(d);
     /* What stands behind dbname overrides what the URL says; before it, the URL overrides: a server
      * that has gone without a word is known to be dead after 25 s, not after the system's hours. */
-    const char *const keywords[] = {"keepalives_idle",
-                                    "keepalives_interval",
-                                    "keepalives_count",
-                                    "tcp_user_timeout",
-                                    "dbname",
-                                    "fallback_application_name",
-                                    "client_encoding",
-                                    d->password.len > 0 ? "password" : NULL,
-                                    NULL};
-    const char *const values[] = {
-        "10", "5", "3", "25000", d->url, "penstock", "UTF8", ps_buf_str(&d->password), NULL};
+    const char *keywords[10] = {
+        "keepalives_idle", "keepalives_interval",       "keepalives_count", "tcp_user_timeout",
+        "dbname",          "fallback_application_name", "client_encoding"};
+    const char *values[10] = {"10", "5", "3", "25000", d->url, "penstock", "UTF8"};
+    size_t count = 7;
+    if (d->password.len > 0) {
+        keywords[count] = "password";
+        values[count++] = ps_buf_str(&d->password);
+    }
+    if (d->key_password.len > 0) {
+        keywords[count] = "sslpassword";
+        values[count] = ps_buf_str(&d->key_password);
+    }
     d->conn = PQconnectStartParams(keywords, values, 1);
     if (d->conn == NULL) {
         return ps_fail(err, PS_FULL, "%s: out of memory", d->shown);
@@ -494,6 +527,7 @@ postgres_close(struct dest *dest)
     free_list(d->updates, d->update_count);
     ps_buf_fini(&d->signature);
     ps_secret_fini(&d->password);
+    ps_secret_fini(&d->key_password);
     ps_free(d->order_by);
     ps_free(d->name);
     ps_free(d->url);
@@ -557,9 +591,9 @@ split_table(struct dst_postgres *d, const char *given, struct ps_error *err)
     return PS_OK;
 }
 
-/* The one secret a URL may have is a reference, which is put in here, on the agent. */
+/* A secret in a URL is a reference, which is put in here, on the agent. */
 static enum ps_status
-take_password(struct dst_postgres *d, const char *given, struct ps_error *err)
+take_password(struct dst_postgres *d, const char *given, struct ps_buf *out, struct ps_error *err)
 {
     if (given == NULL) {
         return PS_OK;
@@ -571,7 +605,7 @@ take_password(struct dst_postgres *d, const char *given, struct ps_error *err)
             "${file:/path}, or leave it to PGPASSWORD, a passfile or a service file",
             d->shown);
     }
-    enum ps_status status = ps_secret_resolve(given, &d->password, err);
+    enum ps_status status = ps_secret_resolve(given, out, err);
     return status == PS_OK ? PS_OK : ps_wrap(err, status, "%s", d->shown);
 }
 
@@ -584,24 +618,34 @@ check_url(struct dst_postgres *d, struct ps_error *err)
         char text[300];
         one_line(why == NULL ? "out of memory" : why, text, sizeof text);
         PQfreemem(why);
-        return ps_fail_code(err, PS_REFUSED, "bad_url", "destination.url: %s", text);
+        text[strcspn(text, "\"")] = '\0'; /* what it quotes may be a secret's part */
+        return ps_fail_code(
+            err, PS_REFUSED, "bad_url",
+            "destination.url: %s... : expected postgresql://user@host:port/database?option=value, "
+            "or option=value pairs behind postgresql:",
+            text);
     }
     const char *host = NULL;
     const char *port = NULL;
     const char *database = NULL;
     const char *password = NULL;
+    const char *key_password = NULL;
     for (const PQconninfoOption *at = options; at->keyword != NULL; at++) {
         const char *value = at->val != NULL && at->val[0] != '\0' ? at->val : NULL;
         host = strcmp(at->keyword, "host") == 0 ? value : host;
         port = strcmp(at->keyword, "port") == 0 ? value : port;
         database = strcmp(at->keyword, "dbname") == 0 ? value : database;
         password = strcmp(at->keyword, "password") == 0 ? value : password;
+        key_password = strcmp(at->keyword, "sslpassword") == 0 ? value : key_password;
     }
     ps_free(d->shown);
     d->shown =
         ps_xasprintf("postgresql://%s%s%s/%s", host == NULL ? "" : host, port == NULL ? "" : ":",
                      port == NULL ? "" : port, database == NULL ? "" : database);
-    enum ps_status status = take_password(d, password, err);
+    enum ps_status status = take_password(d, password, &d->password, err);
+    if (status == PS_OK) {
+        status = take_password(d, key_password, &d->key_password, err);
+    }
     PQconninfoFree(options);
     return status;
 }
@@ -613,7 +657,11 @@ postgres_open(const struct spec *spec, const struct dest_env *env, struct dest *
     struct dst_postgres *d = ps_xcalloc(1, sizeof *d);
     d->env = *env;
     d->name = ps_xstrdup(spec_name(spec));
-    d->url = ps_xstrdup(spec_str(spec, "destination.url"));
+    /* libpq takes a URL whole, and pairs without a scheme. */
+    static const char scheme[] = "postgresql:";
+    const char *url = spec_str(spec, "destination.url");
+    size_t skip = strstr(url, "://") == NULL ? sizeof scheme - 1 : 0;
+    d->url = ps_xstrdup(url + (skip < strlen(url) ? skip : strlen(url)));
     d->shown = ps_xstrdup("postgresql:");
     d->may_create = spec_is(spec, "destination.create", "auto");
     d->on_conflict = spec_is(spec, "destination.on_conflict", "skip")      ? PG_CONFLICT_SKIP

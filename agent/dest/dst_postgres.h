@@ -68,8 +68,9 @@ struct dst_postgres {
     struct dest_env env;
     char *name; /* pipeline */
     char *url;
-    char *shown;            /* the URL without a password, for errors */
-    struct ps_buf password; /* what a reference in the URL stands for; empty: none */
+    char *shown;                /* the URL without a password, for errors */
+    struct ps_buf password;     /* what a reference in the URL stands for; empty: none */
+    struct ps_buf key_password; /* sslpassword: of the client's key */
     char *schema;
     char *table;         /* without schema */
     char *quoted;        /* "schema"."table" */

@@ -81,7 +81,7 @@ text_value(const PGresult *result, int row, int column)
 
 /* What of the table's own makes a load impossible; NULL = nothing. Bits of the query below. */
 static const char *
-table_fault(int64_t kind)
+table_fault(const struct dst_postgres *d, int64_t kind)
 {
     if ((kind & 1) != 0) {
         return "is no table";
@@ -94,6 +94,10 @@ table_fault(int64_t kind)
     if ((kind & 4) != 0) {
         return "is unlogged: a crash of the server would empty it, and the ledger would still say "
                "that its rows are loaded; ALTER TABLE ... SET LOGGED makes it safe";
+    }
+    if ((kind & 8) != 0 && d->on_conflict == PG_CONFLICT_ERROR) {
+        return "has row-level security that binds this role, and COPY goes past no policy: load as "
+               "its owner or as a role with BYPASSRLS, or with another on_conflict";
     }
     return NULL;
 }
@@ -110,7 +114,8 @@ read_shape(struct dst_postgres *d, struct table_shape *shape, struct ps_error *e
         " FROM part JOIN pg_inherits i ON i.inhparent = part.oid),"
         " kind AS (SELECT bit_or(CASE WHEN c.relkind NOT IN ('r', 'p', 'f') THEN 1 ELSE 0 END"
         " | CASE WHEN c.relkind = 'f' THEN 2 ELSE 0 END"
-        " | CASE WHEN c.relpersistence = 'u' THEN 4 ELSE 0 END)::int8 AS bits"
+        " | CASE WHEN c.relpersistence = 'u' THEN 4 ELSE 0 END"
+        " | CASE WHEN row_security_active(c.oid) THEN 8 ELSE 0 END)::int8 AS bits"
         " FROM part JOIN pg_class c USING (oid))"
         " SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid::int8,"
         " a.atttypmod::int8, a.attnotnull::int::int8,"
@@ -128,7 +133,7 @@ read_shape(struct dst_postgres *d, struct table_shape *shape, struct ps_error *e
     shape->columns = ps_xcalloc(shape->count + 1, sizeof *shape->columns);
     const char *fault = NULL;
     for (int i = 0; i < PQntuples(result); i++) {
-        fault = table_fault(pg_value_int(result, i, 8));
+        fault = table_fault(d, pg_value_int(result, i, 8));
         shape->partitioned = pg_value_int(result, i, 9) != 0;
         shape->columns[i] = (struct table_column){
             .name = text_value(result, i, 0),
