@@ -102,6 +102,7 @@ def families(f):
             scenario.format('kill.py', f'--http --rounds {f["http_kill_rounds"]}')]),
         'postgres': ('PostgreSQL as a destination: values, conflicts, errors, faults, kill -9', [
             scenario.format('postgres.py', ''),
+            scenario.format('postgres_connect.py', ''),
             scenario.format('kill.py', f'--dest postgresql --rounds {f["kill_rounds_postgres"]}')]),
         'mysql': ('MariaDB as a destination: values, conflicts, errors, faults, kill -9', [
             scenario.format('mysql.py', ''),

@@ -274,6 +274,12 @@ class Story(Loads):
         rows = self.server.sql('SELECT "we""ird", "select" FROM public."Qu""oted"') if done.returncode == 0 else done.stderr
         report.case(rows == [['1', 'x']], f'names are quoted: {rows}')
 
+        self.server.sql('CREATE TABLE lists(a int[], b text[], c jsonb[])')
+        done = self.load([['[1, 2, null]', '[["a"], ["b\\n,\\u00e9"]]', '["x", {"k": [1]}, null]'], ['[1, "x"]', '[]', '[]'], ['[1, 2', '[]', '[]']],
+                         ['a', 'b', 'c'], 'lists')
+        rows = self.server.sql('SELECT a, to_jsonb(b), to_jsonb(c) FROM lists') if done.returncode == 3 else done.stderr
+        report.case(rows == [['{1,2,NULL}', '[["a"], ["b\\n,é"]]', '["x", {"k": [1]}, null]']], f'JSON arrays into arrays: {rows}')
+
     # ---- what people meet
 
     def meets(self, report, what, done, words):
