@@ -68,6 +68,7 @@ struct spec_column {
     enum column_type type;
     bool type_given;          /* false: still to be inferred */
     const char *default_text; /* for a missing field; NULL = none */
+    bool or_null;             /* a missing field is NULL: a column that was added later */
     enum column_mismatch on_mismatch;
 };
 

@@ -140,6 +140,38 @@ unknown_key(struct spec_checking *checking, const char *prefix, const char *name
 }
 
 static void
+take(struct spec_checking *checking, const struct spec_key *key, const json_t *json)
+{
+    struct spec_value *value = &checking->spec->values[spec_key_index(key)];
+    value->given = true;
+    value->present = spec_value_read(checking, key, json, value);
+}
+
+/* The columns' list as a section, with what else is said of them. */
+static void
+walk_columns(struct spec_checking *checking, const struct spec_key *columns, const json_t *object)
+{
+    void *root = (void *)(uintptr_t)object;
+    for (void *at = json_object_iter(root); at != NULL; at = json_object_iter_next(root, at)) {
+        const char *name = json_object_iter_key(at);
+        const json_t *json = json_object_iter_value(at);
+        char path[PATH_BYTES];
+        int len = snprintf(path, sizeof path, "%s.%s", columns->path, name);
+        const struct spec_key *key = (size_t)len < sizeof path ? spec_key_find(path) : NULL;
+        if (strcmp(name, SPEC_COLUMNS_LIST) == 0) {
+            checking->columns_at = "columns." SPEC_COLUMNS_LIST;
+            if (!json_is_null(json)) {
+                take(checking, columns, json);
+            }
+        } else if (key == NULL) {
+            unknown_key(checking, columns->path, name);
+        } else if (!json_is_null(json)) {
+            take(checking, key, json);
+        }
+    }
+}
+
+static void
 walk(struct spec_checking *checking, const char *prefix, const json_t *object)
 {
     void *root = (void *)(uintptr_t)object;
@@ -151,10 +183,10 @@ walk(struct spec_checking *checking, const char *prefix, const json_t *object)
         /* A dot inside a name would read as a section. */
         bool fits = (size_t)len < sizeof path && strchr(name, '.') == NULL;
         const struct spec_key *key = fits ? spec_key_find(path) : NULL;
-        if (key != NULL && !json_is_null(json)) {
-            struct spec_value *value = &checking->spec->values[spec_key_index(key)];
-            value->given = true;
-            value->present = spec_value_read(checking, key, json, value);
+        if (key != NULL && key->type == SPEC_COLUMNS && json_is_object(json)) {
+            walk_columns(checking, key, json);
+        } else if (key != NULL && !json_is_null(json)) {
+            take(checking, key, json);
         } else if (key == NULL && fits && is_section(path)) {
             if (json_is_object(json)) {
                 walk(checking, path, json);
@@ -279,6 +311,7 @@ spec_check(struct spec_checking *checking, const json_t *document)
         spec_error_add(checking, "", "expected a document with name, source and destination");
         return;
     }
+    checking->columns_at = "columns";
     walk(checking, "", document);
     set_defaults(checking);
     check_presence(checking);

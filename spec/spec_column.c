@@ -45,8 +45,8 @@ struct place {
 static const char *
 path_of(const struct place *place, const char *member, char out[PATH_BYTES])
 {
-    snprintf(out, PATH_BYTES, "columns[%zu]%s%s", place->index, member == NULL ? "" : ".",
-             member == NULL ? "" : member);
+    snprintf(out, PATH_BYTES, "%s[%zu]%s%s", place->checking->columns_at, place->index,
+             member == NULL ? "" : ".", member == NULL ? "" : member);
     return out;
 }
 
@@ -82,7 +82,7 @@ check_members(const struct place *place, const json_t *json)
             ps_suggest_offer(&suggest, members[i]);
         }
         if (!known) {
-            snprintf(path, sizeof path, "columns[%zu].%s", place->index,
+            snprintf(path, sizeof path, "%s[%zu].%s", place->checking->columns_at, place->index,
                      log_quote(ps_span_str(member), quoted, sizeof quoted));
             spec_error_add(place->checking, path, "unknown key%s%s%s",
                            suggest.best == NULL ? "" : "; did you mean ",
@@ -114,7 +114,8 @@ read_name(const struct place *place, const char *name, struct spec_column *out)
     for (size_t i = 0; i < spec->column_count; i++) {
         /* Destinations do not tell upper from lower case in a column's name. */
         if (name[0] != '\0' && strcasecmp(spec->columns[i].name, name) == 0) {
-            spec_error_add(place->checking, path, "the name is columns[%zu]'s too", i);
+            spec_error_add(place->checking, path, "the name is %s[%zu]'s too",
+                           place->checking->columns_at, i);
             break;
         }
     }
@@ -247,7 +248,8 @@ spec_columns_read(struct spec_checking *checking, const json_t *json)
     struct spec *spec = checking->spec;
     size_t count = json_array_size(json);
     if (!json_is_array(json) || count == 0 || count > MAX_COLUMNS) {
-        spec_error_add(checking, "columns", "expected a list of 1 to %d columns", MAX_COLUMNS);
+        spec_error_add(checking, checking->columns_at, "expected a list of 1 to %d columns",
+                       MAX_COLUMNS);
         return;
     }
     spec->columns = ps_xcalloc(count, sizeof *spec->columns);

@@ -37,7 +37,11 @@ struct spec_checking {
     const char *const *overrides;
     size_t override_count;
     struct spec_errors *errors;
+    const char *columns_at; /* where the columns' list is: "columns", or "columns.list" */
 };
+
+/* The list's key where `columns` is a section. */
+#define SPEC_COLUMNS_LIST "list"
 
 /* Adds an error; the line is the path's own. */
 void spec_error_add(struct spec_checking *checking, const char *path, const char *fmt, ...)

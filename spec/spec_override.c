@@ -81,13 +81,20 @@ spec_override(struct spec_checking *checking, json_t *document, const char *text
         *dot = '\0';
         json_t *inner = json_object_get(at, name);
         if (!json_is_object(inner)) { /* a section of the wrong kind is replaced by the right one */
+            json_t *list = json_is_array(inner) ? json_incref(inner) : NULL;
             inner = json_object();
+            if (list != NULL) { /* columns as a list */
+                json_object_set_new(inner, SPEC_COLUMNS_LIST, list);
+            }
             json_object_set_new(at, name, inner);
         }
         at = inner;
         name = dot + 1;
     }
-    if (json_object_set_new(at, name, value_of(key, equals + 1)) != 0) {
+    bool as_section = key->type == SPEC_COLUMNS && json_is_object(json_object_get(at, name));
+    if (json_object_set_new(as_section ? json_object_get(at, name) : at,
+                            as_section ? SPEC_COLUMNS_LIST : name,
+                            value_of(key, equals + 1)) != 0) {
         spec_error_add(checking, key->path, "--set: the value is not UTF-8");
     }
     ps_free(path);

@@ -14,8 +14,12 @@ put(json_t *document, const char *path, json_t *own_value)
     for (char *dot = strchr(name, '.'); dot != NULL; dot = strchr(name, '.')) {
         *dot = '\0';
         json_t *inner = json_object_get(at, name);
-        if (inner == NULL) {
+        if (!json_is_object(inner)) {
+            json_t *list = json_incref(inner); /* NULL, or the columns */
             inner = json_object();
+            if (list != NULL) {
+                json_object_set_new(inner, SPEC_COLUMNS_LIST, list);
+            }
             json_object_set_new(at, name, inner);
         }
         at = inner;

@@ -352,7 +352,7 @@ check_paths(struct spec_checking *checking)
     for (size_t i = 0; i < spec->column_count; i++) {
         if (spec->columns[i].from != NULL && spec->columns[i].from[0] != '\0') {
             char key[48];
-            snprintf(key, sizeof key, "columns[%zu].from", i);
+            snprintf(key, sizeof key, "%s[%zu].from", checking->columns_at, i);
             check_path(checking, key, spec->columns[i].from);
         }
     }

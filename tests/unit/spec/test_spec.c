@@ -192,6 +192,74 @@ Test(spec, all_errors_at_once)
     spec_errors_fini(&errors);
 }
 
+static struct spec *
+with_set(const char *text, const char *set)
+{
+    struct spec_errors errors = {0};
+    struct ps_error err = {0};
+    struct spec *spec = NULL;
+    const char *const sets[] = {set};
+    cr_assert_eq(spec_parse(ps_span_str(text), sets, set != NULL, &spec, &errors, &err), PS_OK,
+                 "%s", errors.count > 0 ? errors.items[0].text : err.text);
+    spec_errors_fini(&errors);
+    return spec;
+}
+
+#define PLAIN "name: x\nsource: {url: a.csv}\ndestination: {url: \"sqlite:a\", table: t}\n"
+
+Test(spec, columns_as_a_section)
+{
+    const struct spec_column *columns = NULL;
+    struct spec *list = with_set(PLAIN "columns: [id, name]\n", NULL);
+    struct spec *section = with_set(PLAIN "columns: {unknown: add, list: [id, name]}\n", NULL);
+    struct spec *set = with_set(PLAIN "columns: [id, name]\n", "columns.unknown=add");
+    struct spec *set_list =
+        with_set(PLAIN "columns: {unknown: add, list: [nix]}\n", "columns=id,name");
+    struct spec *alone = with_set(PLAIN, "columns.unknown=reject");
+    cr_assert(spec_is(list, "columns.unknown", "ignore"));
+    cr_assert(spec_is(section, "columns.unknown", "add"));
+    cr_assert(spec_is(alone, "columns.unknown", "reject"));
+    cr_assert_eq(spec_columns(section, &columns), 2);
+    cr_assert_str_eq(columns[1].name, "name");
+    cr_assert_eq(spec_columns(alone, &columns), 0);
+    cr_assert_str_eq(spec_canonical(section), spec_canonical(set));
+    cr_assert_str_eq(spec_canonical(section), spec_canonical(set_list));
+    /* What catalogs hold from before reads as it did; and the section comes back from its own. */
+    cr_assert_not_null(strstr(spec_canonical(list), "\"columns\":[{\"name\":\"id\"}"), "%s",
+                       spec_canonical(list));
+    struct spec *again = NULL;
+    struct ps_error err = {0};
+    cr_assert_eq(spec_from_canonical(ps_span_str(spec_canonical(section)), &again, &err), PS_OK);
+    cr_assert_str_eq(spec_canonical(again), spec_canonical(section));
+    /* It is no reason to load anything again. */
+    const char *path = NULL;
+    cr_assert_not(spec_raises_generation(list, section, &path));
+    spec_unref(again);
+    spec_unref(alone);
+    spec_unref(set_list);
+    spec_unref(set);
+    spec_unref(section);
+    spec_unref(list);
+}
+
+Test(spec, wrong_columns_as_a_section)
+{
+    struct spec_errors errors = bad("name: x\nsource: {url: a.csv}\n"
+                                    "destination: {url: \"sqlite:a\", table: t}\n"
+                                    "columns:\n"
+                                    "  unknown: drop\n"
+                                    "  lists: [a]\n"
+                                    "  list:\n"
+                                    "    - a\n"
+                                    "    - A\n"
+                                    "    - {name: c, type: integer}\n");
+    expect(&errors, "columns.unknown", 5, "ignore|reject|add");
+    expect(&errors, "columns.lists", 6, "unknown key");
+    expect(&errors, "columns.list[1]", 9, "columns.list[0]");
+    expect(&errors, "columns.list[2].type", 10, "text, bigint or double");
+    spec_errors_fini(&errors);
+}
+
 Test(spec, wrong_columns)
 {
     struct spec_errors errors = bad("name: x\nsource: {url: a.csv}\n"
