@@ -97,6 +97,24 @@ reconcile_line(const json_t *report, struct ps_buf *out)
 }
 
 static void
+unknown_lines(const json_t *fields, struct ps_buf *out)
+{
+    size_t i;
+    json_t *item;
+    if (json_array_size(fields) > 0) {
+        ps_buf_xprintf(out, "\nfields that no column takes (columns.unknown: ignore):\n");
+    }
+    json_array_foreach((json_t *)(uintptr_t)fields, i, item)
+    {
+        ps_buf_xprintf(out, "  ");
+        cli_text_safe(out, cli_json_str(item, "name"));
+        ps_buf_xprintf(out, "  first in ");
+        cli_text_safe(out, cli_json_str(item, "object"));
+        ps_buf_xprintf(out, "\n");
+    }
+}
+
+static void
 describe_text(const json_t *pipeline, const json_t *events, struct ps_buf *out)
 {
     static const char *const lines[][2] = {
@@ -113,6 +131,7 @@ describe_text(const json_t *pipeline, const json_t *events, struct ps_buf *out)
     reconcile_line(json_object_get(pipeline, "reconcile"), out);
     totals_lines(pipeline, out);
     columns_lines(json_object_get(pipeline, "columns"), out);
+    unknown_lines(cli_json_at(pipeline, "unknown.field"), out);
     const json_t *spec = json_object_get(pipeline, "spec");
     if (spec != NULL) {
         ps_buf_xprintf(out, "\nspec:\n");

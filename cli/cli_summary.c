@@ -10,6 +10,8 @@
 #include "cli/cli_text.h"
 #include "common/human.h"
 
+enum { UNKNOWN_SHOWN = 6 };
+
 static void
 rejects_line(const struct cli_summary *s, const struct cli_figures *f, struct ps_buf *out)
 {
@@ -96,6 +98,30 @@ objects_line(const struct cli_summary *s, const struct cli_figures *f, struct ps
     }
 }
 
+/* Never in silence: what of the source is in no column. */
+static void
+unknown_line(const json_t *pipeline, struct ps_buf *out)
+{
+    const json_t *fields = cli_json_at(pipeline, "unknown.field");
+    size_t i, count = json_array_size(fields);
+    json_t *item;
+    if (count == 0) {
+        return;
+    }
+    ps_buf_xprintf(out, "  ignored   %zu field%s that no column takes: ", count,
+                   count == 1 ? "" : "s");
+    json_array_foreach((json_t *)(uintptr_t)fields, i, item)
+    {
+        if (i == UNKNOWN_SHOWN) {
+            ps_buf_xprintf(out, ", …");
+            break;
+        }
+        ps_buf_xprintf(out, "%s", i == 0 ? "" : ", ");
+        cli_text_safe(out, cli_json_str(item, "name"));
+    }
+    ps_buf_xprintf(out, "; penstock describe says where; columns.unknown: add loads them\n");
+}
+
 void
 cli_summary_text(const struct cli_summary *s, struct ps_buf *out)
 {
@@ -116,6 +142,7 @@ cli_summary_text(const struct cli_summary *s, struct ps_buf *out)
     }
     rows_lines(s, &f, out);
     objects_line(s, &f, out);
+    unknown_line(s->pipeline, out);
     struct ps_buf slowest = PS_BUF_INIT;
     cli_json_name(s->pipeline, "slowest_object", &slowest);
     if (slowest.len > 0 && f.objects_done > f.objects_before + 1) {

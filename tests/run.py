@@ -71,6 +71,9 @@ def families(f):
             scenario.format('json_rows.py', '')]),
         'state_deleted': ('a deleted state folder loads nothing twice', [
             scenario.format('state_deleted.py', '')]),
+        'drift': ('new fields in later objects', [
+            scenario.format('drift.py', f'--dest {dest} --rounds {f["drift_kill_rounds"]}')
+            for dest in ('sqlite', 'postgresql')]),
         'reconcile': ('old copies of catalog and destination are put back', [
             scenario.format('reconcile.py', f'--dest {dest}') for dest in ('sqlite', 'postgresql')]),
         'failpoints': ('each crash point is hit, as a crash, an error and a delay', [

@@ -149,6 +149,8 @@ send_failed(struct control_core *core, unsigned slot, Penstock__Origin *origin,
     failed.leaf = report->leaf;
     failed.has_bp_id = leaf_failed->has_bp_id;
     failed.bp_id = leaf_failed->bp_id;
+    failed.n_columns = leaf_failed->n_columns;
+    failed.columns = leaf_failed->columns;
     send_message(core, slot, MSG_FAILED, &failed.base);
 }
 

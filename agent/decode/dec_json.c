@@ -19,6 +19,7 @@ json_walk_run(struct json_run *run, const uint8_t *at, const struct json_text *t
     struct decoder *decoder = run->decoder;
     struct json_scan *scan = &decoder->walk.scan;
     uint32_t known = decoder->walk.count;
+    uint32_t strange = decoder->walk.strange_count;
     if (!json_walk_scratch(&decoder->walk, (size_t)(text->end - at))) {
         return ps_fail(run->err, PS_FULL, "json: no memory for a record's texts");
     }
@@ -32,6 +33,9 @@ json_walk_run(struct json_run *run, const uint8_t *at, const struct json_text *t
     if (decoder->walk.count > known) {
         decoder->walk.at = NULL; /* it may be one of those that go */
         json_walk_forget(&decoder->walk, known);
+    }
+    if (decoder->walk.strange_count > strange) {
+        json_walk_forget_strange(&decoder->walk, strange);
     }
     if (scan->fault == JSON_WIDE) {
         return ps_fail_code(run->err, PS_BADDATA, "too_wide",
@@ -73,6 +77,7 @@ rules_take(struct decoder *decoder, const struct spec *spec, struct ps_error *er
                                                                         : JSON_KEEP_LAST,
         .replace_surrogates = spec_is(spec, "format.lone_surrogates", "replace"),
     };
+    decoder->adds = spec_is(spec, "columns.unknown", "add");
     decoder->max_record_bytes = spec_bytes(spec, "limits.max_record_bytes");
     const char *items = spec_str(spec, "format.items");
     if (!decoder->lines && items != NULL) {
@@ -101,7 +106,10 @@ columns_take(struct decoder *decoder, const struct spec_column *columns, size_t 
         }
     }
     decoder->with_columns = true;
-    decoder->walk.discover = false;
+    decoder->wanted = decoder->walk.count;
+    decoder->strange_told = 0;
+    decoder->walk.discover = decoder->adds;
+    decoder->walk.notes_strange = !decoder->adds;
     decoder->overlap = json_tree_overlap(&decoder->walk.root);
     decoder->overlap -= decoder->overlap > 0;
     return status == PS_OK ? json_names_split(decoder, err) : status;
@@ -136,6 +144,7 @@ open_begin(bool lines, const struct spec *spec, struct decoder **out, struct ps_
     decoder->walker = json_walk_best();
     decoder->walk.discover = true;
     decoder->walk.root.field = JSON_NO_FIELD;
+    decoder->walk.strange.field = JSON_NO_FIELD;
     decoder->walk.scan.rules = &decoder->rules;
     decoder->walk.scan.scratch = &decoder->scratch;
     const struct spec_column *columns = NULL;

@@ -44,6 +44,9 @@ struct decoder {
     uint32_t told; /* fields whose names the sink knows */
     bool names_told;
     bool with_columns;
+    bool adds;             /* columns.unknown: add: names that are no column become fields, too, */
+    uint32_t wanted;       /* behind so many that are */
+    uint32_t strange_told; /* of walk.strange */
     uint32_t overlap;
 
     enum json_phase phase;

@@ -34,12 +34,14 @@ struct field {
 struct record {
     const struct field *fields; /* in source order, borrowed for the call */
     uint32_t count;
-    uint64_t offset;    /* where it begins, unwrapped bytes from the object's start */
-    uint64_t length;    /* its line end included */
-    uint64_t line;      /* 1-based line it begins on */
-    struct ps_span raw; /* its own bytes as they came (for rejects), borrowed for the call */
-    size_t slack;       /* bytes behind raw that may be read too, whatever they are */
-    uint32_t overlap;   /* further fields that may hold one and the same byte of raw */
+    uint64_t offset;        /* where it begins, unwrapped bytes from the object's start */
+    uint64_t length;        /* its line end included */
+    uint64_t line;          /* 1-based line it begins on */
+    struct ps_span raw;     /* its own bytes as they came (for rejects), borrowed for the call */
+    size_t slack;           /* bytes behind raw that may be read too, whatever they are */
+    uint32_t overlap;       /* further fields that may hold one and the same byte of raw */
+    struct ps_span unknown; /* one of its fields that is no column, where records name their own and
+                               columns.unknown is not add; ptr NULL: none */
 };
 
 /* A record that could not be decoded; raw is borrowed, at most 64 KiB are given. */
@@ -57,9 +59,11 @@ struct decode_sink {
     void *ctx;
     /* The field names, once an object, in source order, before its first record (also on resume).
      * Again, with more names behind the ones told, where a decoder that was given no columns finds
-     * more fields. */
+     * more fields, or with columns.unknown: add fields that are no column (as paths). */
     enum ps_status (*header)(void *ctx, const struct ps_span *names, uint32_t count,
                              struct ps_error *err);
+    /* The same names, once each: fields that are no column. May be NULL. */
+    enum ps_status (*unknown)(void *ctx, struct ps_span name, struct ps_error *err);
     /* Anything but PS_OK stops decode_run and is returned from it. */
     enum ps_status (*record)(void *ctx, const struct record *record, struct ps_error *err);
     enum ps_status (*reject)(void *ctx, const struct decode_reject *reject, struct ps_error *err);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "agent/decode/number.h"
+#include "agent/decode/infer_kind.h"
 #include "common/alloc.h"
 #include "spec/spec_path.h"
 
@@ -12,11 +12,9 @@ enum { SAMPLE_ROWS = 20, SHOWN_BYTES = 40, ROWS_AN_OBJECT = 100000, NAME_BYTES =
 
 /* What is known of one field of the source, over all objects. */
 struct seen {
-    char *name;      /* what columns[].from calls it */
-    uint64_t values; /* not NULL */
+    char *name; /* what columns[].from calls it */
+    struct infer_kind kind;
     uint64_t objects;
-    bool is_int;
-    bool is_real;
     char *why; /* the value that made it text, and where */
 };
 
@@ -131,8 +129,6 @@ on_header(void *ctx, const struct ps_span *names, uint32_t count, struct ps_erro
             seen = &infer->fields[infer->field_count++];
             *seen = (struct seen){
                 .name = ps_xstrndup((const char *)names[i].ptr, names[i].len),
-                .is_int = true,
-                .is_real = true,
             };
             if (infer->objects > 0 && !infer->keyed) {
                 ps_buf_xprintf(&infer->note, "%s has a field \"%s\" that others have not. ",
@@ -252,17 +248,14 @@ why_text(const struct infer *infer, const struct field *field)
 static void
 value_add(struct infer *infer, struct seen *seen, const struct field *field, uint64_t line)
 {
-    int64_t number = 0;
-    seen->values++;
-    if (!seen->is_int && !seen->is_real) {
+    bool was_text = seen->kind.not_int && seen->kind.not_real;
+    infer_kind_add(&seen->kind, field, infer->decimal_comma);
+    if (was_text) {
         return;
     }
     bool plain = field->kind == FIELD_PLAIN;
-    seen->is_int = plain && seen->is_int && number_int(field->ptr, field->len, &number);
-    seen->is_real =
-        plain && seen->is_real && number_real_exact(field->ptr, field->len, infer->decimal_comma);
     /* A string of JSON is text by its own word, unless numbers came before it. */
-    if (!seen->is_int && !seen->is_real && (plain || seen->values > 1)) {
+    if (seen->kind.not_int && seen->kind.not_real && (plain || seen->kind.values > 1)) {
         size_t len = field->len;
         while (len > SHOWN_BYTES || (len < field->len && (field->ptr[len] & 0xC0) == 0x80)) {
             len--;
@@ -338,19 +331,10 @@ infer_add(struct infer *infer, const char *object_name, struct ps_span head, boo
 
 /* ---- The columns. */
 
-static enum column_type
-type_of(const struct seen *seen)
-{
-    if (seen->values == 0) {
-        return COL_TEXT;
-    }
-    return seen->is_int ? COL_BIGINT : seen->is_real ? COL_DOUBLE : COL_TEXT;
-}
-
 static void
 note_type(struct infer *infer, const char *column, const struct seen *seen)
 {
-    if (seen->values == 0) {
+    if (seen->kind.values == 0) {
         ps_buf_xprintf(&infer->note, "%s: text, for only NULLs were seen. ", column);
     } else if (seen->why != NULL) {
         ps_buf_xprintf(&infer->note, "%s: text, for %s. ", column, seen->why);
@@ -386,7 +370,7 @@ column_resolve(struct infer *infer, struct spec_column *column)
                        column->name, from);
         return;
     }
-    column->type = type_of(seen);
+    column->type = infer_kind_type(&seen->kind);
     note_type(infer, column->name, seen);
 }
 
@@ -448,7 +432,7 @@ columns_of_fields(struct infer *infer)
             .name = infer->found ? infer->names[i] : seen->name,
             .from = infer->found ? infer->paths[i] : seen->name,
             .value = VALUE_FIELD,
-            .type = type_of(seen),
+            .type = infer_kind_type(&seen->kind),
             .type_given = true,
             .on_mismatch = MISMATCH_REJECT,
         };

@@ -281,7 +281,16 @@ hot_name_find(struct json_walk *walk, const struct json_node *node, const uint8_
     if (end == NULL) {
         return NULL;
     }
+    if (node == &walk->root && walk->strange_next != NULL &&
+        ps_span_eq(json_node_name(walk->strange_next), name)) {
+        *out_child = NULL; /* what nobody wanted before nobody wants now */
+        json_walk_strange(walk, name);
+        return end;
+    }
     *out_child = json_tree_find(node, name);
+    if (__builtin_expect(*out_child == NULL && walk->notes_strange && node == &walk->root, 0)) {
+        json_walk_strange(walk, name);
+    }
     if (__builtin_expect(*out_child == NULL && walk->discover && node == &walk->root, 0)) {
         *out_child = json_walk_discover(walk, name, p);
         return *out_child == NULL ? NULL : end;

@@ -69,10 +69,53 @@ json_names_split(struct decoder *decoder, struct ps_error *err)
     return PS_OK;
 }
 
+/* The columns' names, and behind them the paths of fields that are none: the root's last children.
+ */
+static enum ps_status
+names_added(struct decoder *decoder, struct ps_error *err)
+{
+    const char *at = (const char *)decoder->name_bytes.ptr;
+    for (uint32_t i = 0; i < decoder->wanted; i++) {
+        at += strlen(at) + 1;
+    }
+    decoder->name_bytes.len = (size_t)(at - (const char *)decoder->name_bytes.ptr);
+    const struct json_node *node = decoder->walk.root.first;
+    enum ps_status status = PS_OK;
+    for (; node != NULL && status == PS_OK; node = node->next) {
+        if (node->field != JSON_NO_FIELD && node->field >= decoder->wanted) {
+            spec_path_spell(json_node_name(node), &decoder->name_bytes);
+            status = ps_buf_append(&decoder->name_bytes, "", 1, err);
+        }
+    }
+    return status == PS_OK ? json_names_split(decoder, err) : status;
+}
+
+/* Names that nobody wants and that were not told yet: the last ones of their tree. */
+static enum ps_status
+strange_tell(struct json_run *run)
+{
+    struct decoder *decoder = run->decoder;
+    const struct json_node *node = decoder->walk.strange.first;
+    enum ps_status status = PS_OK;
+    for (uint32_t i = 0; node != NULL && status == PS_OK; node = node->next, i++) {
+        if (i >= decoder->strange_told && run->sink->unknown != NULL) {
+            status = run->sink->unknown(run->sink->ctx, json_node_name(node), run->err);
+        }
+    }
+    decoder->strange_told = decoder->walk.strange_count;
+    return status;
+}
+
 enum ps_status
 json_names_tell(struct json_run *run)
 {
     struct decoder *decoder = run->decoder;
+    if (decoder->with_columns && decoder->walk.count > decoder->wanted) {
+        enum ps_status status = names_added(decoder, run->err);
+        if (status != PS_OK) {
+            return status;
+        }
+    }
     if (!decoder->with_columns) {
         enum ps_status status = names_found(decoder, run->err);
         if (status != PS_OK) {
@@ -96,6 +139,13 @@ json_record_out(struct json_run *run, const uint8_t *begin, const uint8_t *end)
             return status;
         }
     }
+    if (__builtin_expect(decoder->walk.strange_count != decoder->strange_told, 0)) {
+        enum ps_status status = strange_tell(run);
+        if (status != PS_OK) {
+            return status;
+        }
+    }
+    bool is_strange = decoder->walk.strange_stamp == decoder->walk.stamp;
     const struct record record = {
         .fields = decoder->walk.fields,
         .count = decoder->walk.count,
@@ -105,6 +155,7 @@ json_record_out(struct json_run *run, const uint8_t *begin, const uint8_t *end)
         .raw = ps_span(begin, (size_t)(end - begin)),
         .slack = (size_t)(run->end - end),
         .overlap = decoder->overlap,
+        .unknown = is_strange ? decoder->walk.strange_name : ps_span(NULL, 0),
     };
     return run->sink->record(run->sink->ctx, &record, run->err);
 }

@@ -85,12 +85,41 @@ json_walk_discover(struct json_walk *walk, struct ps_span name, const uint8_t *a
 }
 
 void
+json_walk_strange(struct json_walk *walk, struct ps_span name)
+{
+    struct json_node *node = walk->strange_next;
+    if (node == NULL || !ps_span_eq(json_node_name(node), name)) {
+        node = json_tree_find(&walk->strange, name);
+    }
+    if (node == NULL && walk->strange_count < walk->scan.rules->max_columns) {
+        const struct spec_path_step step = {.name = name};
+        node = json_tree_step(&walk->strange, &step); /* without memory it is met again */
+        walk->strange_count += node != NULL;
+    }
+    walk->strange_next = node != NULL && node->next != NULL ? node->next : walk->strange.first;
+    if (walk->strange_stamp != walk->stamp) {
+        walk->strange_stamp = walk->stamp;
+        walk->strange_name = name;
+    }
+}
+
+void
 json_walk_forget(struct json_walk *walk, uint32_t count)
 {
     while (walk->count > count) {
         json_tree_drop_last(&walk->root);
         walk->count--;
     }
+}
+
+void
+json_walk_forget_strange(struct json_walk *walk, uint32_t count)
+{
+    while (walk->strange_count > count) {
+        json_tree_drop_last(&walk->strange);
+        walk->strange_count--;
+    }
+    walk->strange_next = walk->strange.first;
 }
 
 static void
@@ -136,6 +165,9 @@ void
 json_walk_clear(struct json_walk *walk)
 {
     json_tree_fini(&walk->root);
+    json_tree_fini(&walk->strange);
+    walk->strange_next = NULL;
+    walk->strange_count = 0;
     walk->count = 0;
 }
 

@@ -21,6 +21,13 @@ struct json_walk {
     bool discover; /* every name of the record's own is wanted from now on */
     uint64_t stamp;
     const struct json_node *at; /* where the fault is, as far as it is known */
+    /* Names of records that nobody wants, where discover is off: at most max_columns of them. */
+    bool notes_strange;
+    struct json_node strange;
+    uint32_t strange_count;
+    struct json_node *strange_next; /* if things go on as before */
+    uint64_t strange_stamp;         /* the record that had one last, and which: */
+    struct ps_span strange_name;
 };
 
 /* The record at p, which is no blank. Returns the byte behind it; NULL: walk->scan has the fault.
@@ -39,8 +46,11 @@ PS_MUSTCHECK enum ps_status json_walk_want(struct json_walk *walk, const char *p
 /* The same for a name that a record was found to have; NULL = fault. */
 struct json_node *json_walk_discover(struct json_walk *walk, struct ps_span name,
                                      const uint8_t *at);
+/* Notes the name of a field that nobody wants. */
+void json_walk_strange(struct json_walk *walk, struct ps_span name);
 /* Forgets the fields from count on: the record that had them was none. */
 void json_walk_forget(struct json_walk *walk, uint32_t count);
+void json_walk_forget_strange(struct json_walk *walk, uint32_t count);
 /* The child's name came before in this record. Returns what takes the value now: child, or NULL for
  * nobody; *out_fault: the record is a reject. */
 struct json_node *json_walk_duplicate(struct json_walk *walk, struct json_node *child,

@@ -146,6 +146,8 @@ struct dest_table {
     uint64_t generation;
     const struct spec_column *columns;
     size_t count;
+    size_t
+        added; /* so many of the last columns are added to a table that is there and lacks them */
 };
 
 struct dest_page {
@@ -171,7 +173,8 @@ struct dest_ops {
                            struct ps_error *err);
     void (*close)(struct dest *dest); /* NULL is fine */
 
-    /* Table from columns where spec says create, else checks the existing one; ledger, fence and
+    /* Table from columns where spec says create, else checks the existing one, after it was given
+     * the added columns that it lacks (nullable; never inside a load); ledger, fence and
      * rejects tables; the fence row (uuid, generation) where there is none or an older one.
      * Idempotent. In a writer turn. *out_state is what stands afterwards. */
     enum ps_status (*prepare)(struct dest *dest, const struct dest_table *table,

@@ -84,6 +84,30 @@ create_table(struct dst_mysql *d, const struct dest_table *table, struct ps_erro
     return status;
 }
 
+/* One that another session adds at the same moment is as good as ours. */
+static enum ps_status
+add_columns(struct dst_mysql *d, const struct dest_table *table, struct ps_error *err)
+{
+    struct dst_mysql_shape shape = {0};
+    enum ps_status status = table->added == 0 ? PS_OK : dst_mysql_shape_read(d, &shape, err);
+    for (size_t i = table->count - table->added; status == PS_OK && i < table->count; i++) {
+        const struct spec_column *column = &table->columns[i];
+        if (dst_mysql_shape_find(&shape, column->name) != NULL) {
+            continue;
+        }
+        struct ps_buf sql = PS_BUF_INIT;
+        ps_buf_xprintf(&sql, "ALTER TABLE %s ADD COLUMN ", d->quoted);
+        dst_mysql_quote(&sql, column->name);
+        ps_buf_xprintf(&sql, " ");
+        append_type(column, 0, &sql);
+        ps_buf_xprintf(&sql, " NULL");
+        status = dst_mysql_exec(d, ps_buf_str(&sql), err);
+        ps_buf_fini(&sql);
+    }
+    dst_mysql_shape_fini(&shape);
+    return status;
+}
+
 /* Puts the words into a statement of dst_mysql_own_tables. */
 static void
 append_own(const struct dst_mysql *d, const char *sql, struct ps_buf *out)
@@ -138,6 +162,8 @@ dst_mysql_make_tables(struct dst_mysql *d, const struct dest_table *table, struc
                      ? create_table(d, table, err)
                      : ps_fail_code(err, PS_REFUSED, "no_table",
                                     "%s: no table %s, and create is never", d->shown, d->quoted);
+    } else if (status == PS_OK) {
+        status = add_columns(d, table, err);
     }
     return status == PS_OK ? create_own(d, err) : status;
 }

@@ -233,6 +233,22 @@ dst_postgres_replayable(struct dst_postgres *d, bool add, bool *out, struct ps_e
     return status;
 }
 
+/* Waits for whoever loads into the table, and is waited for. */
+static enum ps_status
+add_columns(struct dst_postgres *d, const struct dest_table *table, struct ps_error *err)
+{
+    enum ps_status status = PS_OK;
+    for (size_t i = table->count - table->added; status == PS_OK && i < table->count; i++) {
+        struct ps_buf sql = PS_BUF_INIT;
+        ps_buf_xprintf(&sql, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS ", d->quoted);
+        dst_postgres_quote(&sql, table->columns[i].name);
+        ps_buf_xprintf(&sql, " %s", created_type(&table->columns[i]));
+        status = dst_postgres_exec(d, ps_buf_str(&sql), NULL, err);
+        ps_buf_fini(&sql);
+    }
+    return status;
+}
+
 static enum ps_status
 create_own(struct dst_postgres *d, struct ps_error *err)
 {
@@ -296,6 +312,9 @@ dst_postgres_make_tables(struct dst_postgres *d, const struct dest_table *table,
                      ? create_table(d, table, err)
                      : ps_fail_code(err, PS_REFUSED, "no_table",
                                     "%s: no table %s, and create is never", d->shown, d->quoted);
+    }
+    if (status == PS_OK && exists) {
+        status = add_columns(d, table, err);
     }
     if (status == PS_OK) {
         status = create_own(d, err);

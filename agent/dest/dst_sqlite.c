@@ -619,7 +619,7 @@ sqlite_open(const struct spec *spec, const struct dest_env *env, struct dest **o
 static enum ps_status
 prepare_in_transaction(struct dst_sqlite *d, const struct dest_table *table, struct ps_error *err)
 {
-    enum ps_status status = dst_sqlite_make_tables(d, table->columns, table->count, err);
+    enum ps_status status = dst_sqlite_make_tables(d, table, err);
     if (status == PS_OK) {
         status = dst_sqlite_set_fence(d, table->uuid, table->generation, err);
     }

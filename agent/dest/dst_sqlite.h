@@ -144,9 +144,8 @@ bool dst_sqlite_column_id(sqlite3_stmt *stmt, int at, struct ps_id *out);
 /* ---- dst_sqlite_ddl.c: tables */
 
 /* In a transaction. */
-PS_MUSTCHECK enum ps_status dst_sqlite_make_tables(struct dst_sqlite *d,
-                                                   const struct spec_column *columns, size_t count,
-                                                   struct ps_error *err);
+PS_MUSTCHECK enum ps_status
+dst_sqlite_make_tables(struct dst_sqlite *d, const struct dest_table *table, struct ps_error *err);
 /* Matches columns with the table by name and fills d->columns; one error lists all that is wrong.
  */
 PS_MUSTCHECK enum ps_status dst_sqlite_match(struct dst_sqlite *d,

@@ -256,6 +256,28 @@ create_table(struct dst_sqlite *d, const struct spec_column *columns, size_t cou
 }
 
 static enum ps_status
+add_columns(struct dst_sqlite *d, struct table_shape *shape, const struct dest_table *table,
+            struct ps_error *err)
+{
+    enum ps_status status = PS_OK;
+    for (size_t i = table->count - table->added; status == PS_OK && i < table->count; i++) {
+        const struct spec_column *column = &table->columns[i];
+        if (find_column(shape, column->name) != NULL) {
+            continue;
+        }
+        struct ps_buf sql = PS_BUF_INIT;
+        ps_buf_xprintf(&sql, "ALTER TABLE ");
+        dst_sqlite_quote(&sql, d->table);
+        ps_buf_xprintf(&sql, " ADD COLUMN ");
+        dst_sqlite_quote(&sql, column->name);
+        ps_buf_xprintf(&sql, "%s", created_type(column, false));
+        status = dst_sqlite_exec(d, ps_buf_str(&sql), err);
+        ps_buf_fini(&sql);
+    }
+    return status;
+}
+
+static enum ps_status
 enter_file(struct dst_sqlite *d, struct ps_error *err)
 {
     sqlite3_stmt *stmt = dst_sqlite_prepare_text(
@@ -285,15 +307,17 @@ enter_file(struct dst_sqlite *d, struct ps_error *err)
 }
 
 enum ps_status
-dst_sqlite_make_tables(struct dst_sqlite *d, const struct spec_column *columns, size_t count,
-                       struct ps_error *err)
+dst_sqlite_make_tables(struct dst_sqlite *d, const struct dest_table *table, struct ps_error *err)
 {
     struct table_shape shape;
     bool exists = false;
     enum ps_status status = read_shape(d, &shape, &exists, err);
+    if (status == PS_OK && exists) {
+        status = add_columns(d, &shape, table, err);
+    }
     shape_fini(&shape);
     if (status == PS_OK && !exists) {
-        status = d->may_create ? create_table(d, columns, count, err)
+        status = d->may_create ? create_table(d, table->columns, table->count, err)
                                : ps_fail_code(err, PS_REFUSED, "no_table",
                                               "sqlite %s: no table \"%s\", and create is never",
                                               d->path, d->table);

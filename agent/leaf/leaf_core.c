@@ -329,6 +329,8 @@ leaf_core_send_done(struct leaf_core *core, const struct leaf_job *job, Penstock
             continue; /* the ledger has no such range: the coordinator keeps its offset */
         }
         fill_end(job, i, range, &ends[done.n_ends]);
+        ends[done.n_ends].n_unknown =
+            leaf_drift_untold(core->docs, job->doc, job->drift, i, &ends[done.n_ends].unknown);
         ends_at[done.n_ends] = &ends[done.n_ends];
         done.n_ends++;
     }
@@ -343,6 +345,9 @@ leaf_core_send_done(struct leaf_core *core, const struct leaf_job *job, Penstock
     done.stage_ms = (uint64_t)job->stage_ms;
     done.load_ms = (uint64_t)job->load_ms;
     send_or_drop(core, MSG_LEAF_DONE, &done);
+    for (size_t i = 0; i < done.n_ends; i++) {
+        ps_free(ends[i].unknown);
+    }
     ps_free(ends_at);
     ps_free(ends);
 }
@@ -370,7 +375,13 @@ leaf_core_failed(struct leaf_core *core, struct leaf_job **own_job, Penstock__Fa
     failed.text = (char *)(uintptr_t)err->text;
     failed.has_bp_id = bp_id != NULL;
     failed.bp_id = bp_id == NULL ? 0 : *bp_id;
+    Penstock__Column *columns = NULL;
+    if (class == PENSTOCK__FAIL_CLASS__FAIL_UNKNOWN_COLUMNS) {
+        failed.n_columns = leaf_drift_columns(job->drift, &columns, &failed.columns);
+    }
     send_or_drop(core, MSG_LEAF_FAILED, &failed);
+    ps_free(failed.columns);
+    ps_free(columns);
     let_go(core, own_job, leaf_decide_keeps(class, err));
 }
 

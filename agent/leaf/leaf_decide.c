@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/leaf/leaf_decide.h"
 
+#include "agent/leaf/leaf_drift.h"
 #include "common/assert.h"
 
 enum {
@@ -22,6 +23,9 @@ leaf_decide_extract_failure(const struct ps_error *err)
 {
     if (code_is(err, "not_visible")) {
         return PENSTOCK__FAIL_CLASS__FAIL_NOT_VISIBLE;
+    }
+    if (code_is(err, LEAF_UNKNOWN_COLUMNS)) {
+        return PENSTOCK__FAIL_CLASS__FAIL_UNKNOWN_COLUMNS;
     }
     switch (err->status) {
     case PS_CANCELED:
@@ -67,6 +71,7 @@ leaf_decide_keeps(Penstock__FailClass class, const struct ps_error *err)
     case PENSTOCK__FAIL_CLASS__FAIL_FENCED:
     case PENSTOCK__FAIL_CLASS__FAIL_RANGE_CONFLICT:
     case PENSTOCK__FAIL_CLASS__FAIL_TOLERANCE:
+    case PENSTOCK__FAIL_CLASS__FAIL_UNKNOWN_COLUMNS: /* its rows have other columns next time */
     case _PENSTOCK__FAIL_CLASS_IS_INT_SIZE:
         break;
     }

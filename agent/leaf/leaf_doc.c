@@ -38,19 +38,29 @@ leaf_docs_new(void)
     return docs;
 }
 
+void
+leaf_columns_free(struct spec_column *columns, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        ps_free((void *)(uintptr_t)columns[i].name);
+        ps_free((void *)(uintptr_t)columns[i].from);
+        ps_free((void *)(uintptr_t)columns[i].constant);
+        ps_free((void *)(uintptr_t)columns[i].default_text);
+    }
+    ps_free(columns);
+}
+
 static void
 doc_free(struct leaf_doc *doc)
 {
     if (doc == NULL) {
         return;
     }
-    for (size_t i = 0; i < doc->column_count; i++) {
-        ps_free((void *)(uintptr_t)doc->columns[i].name);
-        ps_free((void *)(uintptr_t)doc->columns[i].from);
-        ps_free((void *)(uintptr_t)doc->columns[i].constant);
-        ps_free((void *)(uintptr_t)doc->columns[i].default_text);
+    leaf_columns_free(doc->columns, doc->column_count);
+    for (size_t i = 0; i < doc->told_count; i++) {
+        ps_free(doc->told[i]);
     }
-    ps_free(doc->columns);
+    ps_free(doc->told);
     spec_unref(doc->spec);
     ps_free(doc->name);
     ps_free(doc);
@@ -78,6 +88,7 @@ column_from_proto(const Penstock__Column *in, struct spec_column *out, struct ps
         .value = VALUE_FIELD,
         .type_given = true,
         .default_text = ps_xstrdup(in->default_value),
+        .or_null = in->or_null,
         .on_mismatch = MISMATCH_REJECT,
     };
     if (in->value != NULL) {
@@ -118,6 +129,22 @@ digest_of(const Penstock__SpecDoc *in)
     return digest;
 }
 
+enum ps_status
+leaf_columns_from_proto(Penstock__Column *const *in, size_t count, struct spec_column **out,
+                        struct ps_error *err)
+{
+    struct spec_column *columns = ps_xcalloc(count + 1, sizeof *columns);
+    for (size_t i = 0; i < count; i++) {
+        enum ps_status status = column_from_proto(in[i], &columns[i], err);
+        if (status != PS_OK) {
+            leaf_columns_free(columns, count);
+            return status;
+        }
+    }
+    *out = columns;
+    return PS_OK;
+}
+
 static enum ps_status
 doc_from_proto(const Penstock__SpecDoc *in, struct leaf_doc **out, struct ps_error *err)
 {
@@ -135,14 +162,11 @@ doc_from_proto(const Penstock__SpecDoc *in, struct leaf_doc **out, struct ps_err
     if (status != PS_OK) {
         goto out;
     }
-    doc->columns = ps_xcalloc(in->n_columns, sizeof *doc->columns);
-    for (size_t i = 0; i < in->n_columns; i++) {
-        doc->column_count = i + 1;
-        status = column_from_proto(in->columns[i], &doc->columns[i], err);
-        if (status != PS_OK) {
-            goto out;
-        }
+    status = leaf_columns_from_proto(in->columns, in->n_columns, &doc->columns, err);
+    if (status != PS_OK) {
+        goto out;
     }
+    doc->column_count = in->n_columns;
     *out = doc;
     doc = NULL;
 out:
@@ -233,6 +257,23 @@ leaf_doc_unref(struct leaf_docs *docs, struct leaf_doc *doc)
     }
 }
 
+bool
+leaf_doc_tell(struct leaf_docs *docs, struct leaf_doc *doc, const char *name)
+{
+    bool known = false;
+    pthread_mutex_lock(&docs->lock);
+    for (size_t i = 0; !known && i < doc->told_count; i++) {
+        known = strcmp(doc->told[i], name) == 0;
+    }
+    bool tell = !known && doc->told_count < LEAF_TOLD_MOST;
+    if (tell) {
+        doc->told = ps_xrealloc(doc->told, (doc->told_count + 1) * sizeof *doc->told);
+        doc->told[doc->told_count++] = ps_xstrdup(name);
+    }
+    pthread_mutex_unlock(&docs->lock);
+    return tell;
+}
+
 void
 leaf_columns_to_proto(const struct spec_column *columns, size_t count, Penstock__Column *out)
 {
@@ -249,6 +290,7 @@ leaf_columns_to_proto(const struct spec_column *columns, size_t count, Penstock_
             }
         }
         out[i].default_value = (char *)(uintptr_t)column->default_text;
+        out[i].has_or_null = out[i].or_null = column->or_null;
         out[i].on_mismatch = (char *)(uintptr_t)mismatch_names[column->on_mismatch];
     }
 }

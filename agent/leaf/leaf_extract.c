@@ -84,6 +84,8 @@ forget_decoded(struct leaf_core *core, struct leaf_job *job)
     atomic_store(&job->stored, false);
     stage_batch_free(job->rows);
     job->rows = NULL;
+    leaf_drift_free(job->drift);
+    job->drift = NULL;
     job->counts = (struct dest_counts){0};
     job->splittable_range = SIZE_MAX;
     for (size_t i = 0; i < job->range_count; i++) {
@@ -114,9 +116,13 @@ static enum ps_status
 read_ranges(struct extract *extract, struct leaf_job *job, size_t *out_failed_range,
             struct ps_error *err)
 {
+    bool adds = leaf_drift_policy(job->doc->spec) == LEAF_UNKNOWN_ADD;
     for (size_t i = 0; i < job->range_count; i++) {
         *out_failed_range = i;
         enum ps_status status = read_range(extract, job, i, err);
+        if (status == PS_OK && adds) { /* the whole range was looked at: others would be in vain */
+            status = leaf_drift_stop(job->drift, err);
+        }
         if (status != PS_OK) {
             char name[256];
             return ps_wrap(err, status, "%s at offset %llu",

@@ -78,6 +78,7 @@ leaf_job_free(struct leaf_docs *docs, struct leaf_job *job)
         return;
     }
     stage_batch_free(job->rows);
+    leaf_drift_free(job->drift);
     for (size_t i = 0; i < job->range_count; i++) {
         ps_buf_fini(&job->resume[i]);
     }

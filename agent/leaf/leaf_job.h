@@ -11,6 +11,7 @@
 
 #include "agent/dest/dest.h"
 #include "agent/leaf/leaf_doc.h"
+#include "agent/leaf/leaf_drift.h"
 #include "agent/stage/stage.h"
 #include "common/buf.h"
 #include "proto/frame.h"
@@ -46,7 +47,8 @@ struct leaf_job {
     struct ps_buf *resume;     /* owns ranges[i].resume */
     size_t range_count;
     struct leaf_job_cut cut;
-    size_t splittable_range; /* the one whose rest may be taken as cuts; SIZE_MAX = none */
+    struct leaf_drift *drift; /* fields that are no column; NULL = none was met */
+    size_t splittable_range;  /* the one whose rest may be taken as cuts; SIZE_MAX = none */
     struct dest_counts counts;
     int64_t fetch_ms, stage_ms, load_ms;
     int64_t sealed_at_ms; /* mono */

@@ -43,6 +43,8 @@ struct leaf_stream {
     uint32_t name_count;
     bool have_names;
 
+    struct leaf_drift_object drift;
+
     struct leaf_job *job; /* the one being read; for the sink */
     size_t index;
     struct block *block;
@@ -196,6 +198,7 @@ stream_new(struct leaf_core *core, const struct leaf_source *source, struct leaf
     stream->cap = WINDOW_BYTES;
     stream->cap_most = (size_t)spec_bytes(job->doc->spec, "limits.max_record_bytes") + WINDOW_BYTES;
     stream->give_up_at = UINT64_MAX;
+    leaf_drift_object_init(&stream->drift, job->doc->spec);
     return stream;
 }
 
@@ -245,6 +248,7 @@ leaf_stream_close(struct leaf_stream *stream)
     unwrap_close(stream->unwrap);
     leaf_object_close(stream->ops, &stream->object);
     ps_buf_fini(&stream->names_bytes);
+    leaf_drift_object_fini(&stream->drift);
     ps_free(stream->names);
     ps_free(stream->window);
     ps_free(stream);
@@ -264,8 +268,19 @@ leaf_stream_continues(const struct leaf_stream *stream, struct leaf_job *job, si
 static enum ps_status
 start_object(struct leaf_stream *stream, struct ps_error *err)
 {
+    leaf_drift_object_names(&stream->drift, stream->doc, &stream->job->drift, stream->index,
+                            stream->names, stream->name_count);
     return transform_object(stream->transform, stream->job->ranges[stream->index].key,
                             stream->job->id_text, stream->names, stream->name_count, err);
+}
+
+static enum ps_status
+on_unknown(void *ctx, struct ps_span name, struct ps_error *err)
+{
+    struct leaf_stream *stream = ctx;
+    (void)err;
+    leaf_drift_object_name(&stream->drift, &stream->job->drift, stream->index, name);
+    return PS_OK;
 }
 
 static enum ps_status
@@ -310,6 +325,19 @@ keep_reject(struct leaf_stream *stream, const struct stage_reject *reject, struc
     return stage_batch_reject(stream->job->rows, reject, err);
 }
 
+/* Without its reason. */
+static struct stage_reject
+reject_of(const struct leaf_stream *stream, const struct record *record)
+{
+    return (struct stage_reject){
+        .range_index = (uint32_t)stream->index,
+        .offset = record->offset,
+        .length = record->length,
+        .line = record->line,
+        .raw = record->raw,
+    };
+}
+
 static enum ps_status
 on_record(void *ctx, const struct record *record, struct ps_error *err)
 {
@@ -318,6 +346,15 @@ on_record(void *ctx, const struct record *record, struct ps_error *err)
     bool rejected = false;
     stream->job->counts.decoded++;
     stream->job->ranges[stream->index].records++;
+    if (leaf_drift_object_refuses(&stream->drift, record)) {
+        struct stage_reject reject = reject_of(stream, record);
+        leaf_drift_object_say(&stream->drift, record, &reject);
+        return keep_reject(stream, &reject, err);
+    }
+    if (stream->drift.policy == LEAF_UNKNOWN_ADD && stream->job->drift != NULL) {
+        leaf_drift_object_look(&stream->drift, stream->job->drift, record);
+        return PS_OK;
+    }
     enum ps_status status = transform_row(stream->transform, record, (uint32_t)stream->index,
                                           stream->block, &rejected, &why, err);
     if (status != PS_OK) {
@@ -326,16 +363,10 @@ on_record(void *ctx, const struct record *record, struct ps_error *err)
     if (!rejected) {
         return block_is_full(stream->block) ? flush_block(stream, err) : PS_OK;
     }
-    struct stage_reject reject = {
-        .range_index = (uint32_t)stream->index,
-        .offset = record->offset,
-        .length = record->length,
-        .line = record->line,
-        .column = ps_span_str(why.column),
-        .code = ps_span_str(why.code),
-        .reason = ps_span_str(why.reason),
-        .raw = record->raw,
-    };
+    struct stage_reject reject = reject_of(stream, record);
+    reject.column = ps_span_str(why.column);
+    reject.code = ps_span_str(why.code);
+    reject.reason = ps_span_str(why.reason);
     return keep_reject(stream, &reject, err);
 }
 
@@ -478,8 +509,11 @@ is_splittable(const struct leaf_stream *stream)
 static const struct decode_sink *
 row_sink(struct leaf_stream *stream, struct decode_sink *out)
 {
-    *out = (struct decode_sink){
-        .ctx = stream, .header = on_header, .record = on_record, .reject = on_reject};
+    *out = (struct decode_sink){.ctx = stream,
+                                .header = on_header,
+                                .unknown = on_unknown,
+                                .record = on_record,
+                                .reject = on_reject};
     return out;
 }
 

@@ -341,8 +341,9 @@ state_to_proto(const struct dest_state *in, struct state_message *message)
     out->replayed = in->replayed;
 }
 
+/* The last `added` columns are added to a table that is there and lacks them. */
 static enum ps_status
-run_ddl(struct leaf_work *work, const struct spec_column *columns, size_t count,
+run_ddl(struct leaf_work *work, const struct spec_column *columns, size_t count, size_t added,
         struct dest_state *out_state, struct ps_error *err)
 {
     const struct dest_ops *ops = NULL;
@@ -353,7 +354,8 @@ run_ddl(struct leaf_work *work, const struct spec_column *columns, size_t count,
                                    .uuid = work->doc->uuid,
                                    .generation = work->doc->generation,
                                    .columns = columns,
-                                   .count = count};
+                                   .count = count,
+                                   .added = added};
         status = ops->prepare(dest, &table, out_state, err);
         ops->close(dest);
     }
@@ -382,7 +384,7 @@ do_prepare(struct leaf_work *work, struct ps_error *err)
         status = infer_end(infer, &columns, &count, &note, err);
     }
     if (status == PS_OK && prepare) {
-        status = run_ddl(work, columns, count, &state, err);
+        status = run_ddl(work, columns, count, 0, &state, err);
     }
     if (status != PS_OK) {
         goto out;
@@ -407,6 +409,34 @@ out:
     ps_free(out_at);
     ps_free(out);
     infer_free(infer);
+    return status;
+}
+
+/* The document's columns and those of the task. */
+static enum ps_status
+do_alter(struct leaf_work *work, struct ps_error *err)
+{
+    const struct leaf_doc *doc = work->doc;
+    size_t added = work->task->n_columns;
+    struct spec_column *more = NULL;
+    struct spec_column *all = ps_xcalloc(doc->column_count + added, sizeof *all);
+    struct dest_state state = {0};
+    Penstock__TaskResult result;
+    enum ps_status status = leaf_columns_from_proto(work->task->columns, added, &more, err);
+    if (status == PS_OK) {
+        memcpy(all, doc->columns, doc->column_count * sizeof *all);
+        memcpy(all + doc->column_count, more, added * sizeof *all);
+        status = run_ddl(work, all, doc->column_count + added, added, &state, err);
+    }
+    if (status == PS_OK && PS_FAILPOINT("leaf.after_alter")) {
+        status = ps_fail(err, PS_AGAIN, "failpoint leaf.after_alter");
+    }
+    if (status == PS_OK) {
+        leaf_work_result_init(work, &result);
+        status = leaf_work_send(work, &result, err);
+    }
+    leaf_columns_free(more, added);
+    ps_free(all);
     return status;
 }
 
@@ -546,6 +576,8 @@ do_task(struct leaf_work *work, struct ps_error *err)
         return do_reconcile(work, err);
     case PENSTOCK__TASK_KIND__TASK_REPLAY:
         return leaf_replay_run(work, err);
+    case PENSTOCK__TASK_KIND__TASK_ALTER:
+        return do_alter(work, err);
     case _PENSTOCK__TASK_KIND_IS_INT_SIZE:
         break;
     }

@@ -164,6 +164,11 @@ step_map(struct transform *transform, uint32_t i, const struct ps_span *names, u
             return step->fallback ? default_make(transform, column, &step->constant, err) : PS_OK;
         }
     }
+    if (column->default_text == NULL && column->or_null) {
+        step->source = FROM_CONSTANT;
+        step->constant = (struct cell){.tag = CELL_NULL};
+        return PS_OK;
+    }
     if (column->default_text == NULL) {
         return ps_fail_code(err, PS_BADDATA, "missing_column",
                             "the object has no field \"%.*s\" for column %s, and it has no default",

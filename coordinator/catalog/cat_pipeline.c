@@ -56,6 +56,7 @@ cat_pipeline_fill(sqlite3_stmt *stmt, struct cat_pipeline *out)
     out->slowest_ms = (uint64_t)sql_column_int(stmt, c++);
     out->reconcile = sql_column_span(stmt, c++);
     out->replayed = (uint64_t)sql_column_int(stmt, c++);
+    out->unknown = sql_column_span(stmt, c++);
     out->spec_json = sql_column_text(stmt, c++);
     out->columns = sql_column_span(stmt, c++);
 }
@@ -95,7 +96,8 @@ cat_pipeline_each(sqlite3_stmt *stmt, cat_pipeline_fn each, void *ctx, struct ps
         sql_u64((row)->counts.updated), sql_u64((row)->counts.skipped),                            \
         sql_u64((row)->counts.rejected_at_load), sql_u64((row)->counts.raw_bytes),                 \
         sql_u64((row)->counts.unwrapped_bytes), sql_blob((row)->slowest_object),                   \
-        sql_u64((row)->slowest_ms), sql_blob((row)->reconcile), sql_u64((row)->replayed)
+        sql_u64((row)->slowest_ms), sql_blob((row)->reconcile), sql_u64((row)->replayed),          \
+        sql_blob((row)->unknown)
 
 enum ps_status
 cat_pipeline_insert(struct catalog *catalog, struct cat_pipeline *row, struct ps_error *err)

@@ -65,6 +65,7 @@ struct cat_pipeline {
     uint64_t replayed;        /* rejects that replays have taken up: their decoded, summed */
     struct ps_span slowest_object;
     uint64_t slowest_ms;
+    struct ps_span unknown;   /* a packed penstock.ApiUnknownFields; empty: there are none */
     struct ps_span reconcile; /* a packed penstock.ApiReconcile; empty: there was none */
 };
 

@@ -174,8 +174,10 @@ struct eng_pipeline {
     uint64_t loads;                 /* settled as loaded, since this coordinator began */
     bool is_distrusted;             /* our catalog turned out to be old: until it is reconciled */
     Penstock__ApiReconcile *report; /* row.reconcile, unpacked; NULL: none */
-    struct eng_reading *reading;    /* eng_reconcile.h; NULL: no ledger is being read */
-    uint64_t *to_prove;             /* batch partitions with news of their parts */
+    Penstock__Column **adding;      /* columns.unknown: add: to be made; owned */
+    size_t adding_count;
+    struct eng_reading *reading; /* eng_reconcile.h; NULL: no ledger is being read */
+    uint64_t *to_prove;          /* batch partitions with news of their parts */
     size_t to_prove_count;
     struct eng_unseen *unseen;
     size_t unseen_count;
@@ -212,6 +214,8 @@ struct eng_task {
     struct ps_span filter;         /* owned */
     Penstock__ObjectRef **objects; /* SAMPLE: owned */
     size_t object_count;
+    Penstock__Column **columns; /* ALTER: owned */
+    size_t column_count;
     struct eng_wait *wait; /* SAMPLE, READ_REJECTS and a discovery for a sample */
 };
 

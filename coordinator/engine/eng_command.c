@@ -4,6 +4,7 @@
 #include <jansson.h>
 
 #include "common/alloc.h"
+#include "coordinator/engine/eng_drift.h"
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_people.h"
@@ -124,6 +125,8 @@ raise_generation(struct engine *engine, struct eng_pipeline *p, const char *path
     p->row.counts = (struct cat_counts){0};
     p->row.replayed = 0;
     eng_set_span(&p->row.slowest_object, ps_span(NULL, 0));
+    eng_set_span(&p->row.unknown, ps_span(NULL, 0));
+    eng_drift_forget(p);
     eng_hot_forget_all(p);
     eng_event(engine, p, "pipeline.generation_raised", p->row.name, "generation %llu: %s changed",
               (unsigned long long)ps_generation_count(p->row.generation), path);
@@ -207,6 +210,7 @@ start(struct engine *engine, struct engine_command *command, struct eng_pipeline
         eng_set_text(&p->row.failure_class, NULL);
         eng_set_span(&p->row.discover_cursor, ps_span(NULL, 0));
         p->unseen_count = 0;
+        eng_drift_forget(p);
         eng_report_reset(engine, p);
     }
     eng_people_answer(engine, command)->show_pipeline = true;

@@ -151,7 +151,8 @@ find_due(const struct engine *engine, const struct eng_pipeline *p, const struct
 static bool
 is_grantable(const struct eng_pipeline *p)
 {
-    return p->state == PIPELINE_RUNNING && !eng_grant_held_back(p) && !eng_grant_over_tolerance(p);
+    return p->state == PIPELINE_RUNNING && p->adding_count == 0 && !eng_grant_held_back(p) &&
+           !eng_grant_over_tolerance(p);
 }
 
 static struct sched_pipeline

@@ -45,6 +45,8 @@ eng_out_column(const Penstock__Column *column)
     copy->value = eng_out_text(column->value);
     copy->default_value = eng_out_text(column->default_value);
     copy->on_mismatch = eng_out_text(column->on_mismatch);
+    copy->has_or_null = column->has_or_null;
+    copy->or_null = column->or_null;
     return copy;
 }
 

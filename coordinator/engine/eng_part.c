@@ -4,6 +4,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/log.h"
+#include "coordinator/engine/eng_drift.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_prove.h"
 #include "coordinator/plan/cut.h"
@@ -340,6 +341,7 @@ eng_part_loaded(struct engine *engine, struct eng_batch *b, const Penstock__Rang
         part.resume = end->has_resume ? eng_span(end->resume) : ps_span(NULL, 0);
         ENG_TRY(engine, cat_part_put, &part);
         object.row.spent_ms += spent_ms;
+        eng_drift_seen(engine, p, object.row.key, end);
         if (b->state == BATCH_QUARANTINED && !has_other_quarantined(b)) {
             (void)eng_store_move_object(engine, p, &object, OBJECT_ON_PART_LOADED);
         }

@@ -5,6 +5,7 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
+#include "coordinator/engine/eng_drift.h"
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_reconcile.h"
@@ -150,6 +151,10 @@ step_running(struct engine *engine, struct eng_pipeline *p)
         return;
     }
     discover(engine, p);
+    if (eng_drift_step(engine, p)) {
+        eng_store_say(p, "waits: new columns are added to the table");
+        return;
+    }
     if (finish(engine, p)) {
         return;
     }

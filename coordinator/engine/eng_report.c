@@ -3,6 +3,7 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
+#include "coordinator/engine/eng_drift.h"
 #include "coordinator/engine/eng_grant.h"
 #include "coordinator/engine/eng_hello.h"
 #include "coordinator/engine/eng_hot.h"
@@ -77,6 +78,7 @@ load_range(struct engine *engine, struct eng_pipeline *p, const struct cat_range
                                     stuck      ? OBJECT_ON_QUARANTINE
                                     : end->eof ? OBJECT_ON_END_LOADED
                                                : OBJECT_ON_PART_LOADED);
+        eng_drift_seen(engine, p, object.row.key, end);
         if (end->splittable) {
             eng_part_begin(engine, p, &object);
         }
@@ -357,6 +359,7 @@ class_of(Penstock__FailClass class)
     case PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT:
         return SCHED_TRANSIENT;
     case PENSTOCK__FAIL_CLASS__FAIL_PERMANENT:
+    case PENSTOCK__FAIL_CLASS__FAIL_UNKNOWN_COLUMNS: /* more than limits.max_columns */
         return SCHED_PERMANENT;
     case PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL:
         return SCHED_GRACEFUL;
@@ -395,7 +398,11 @@ eng_report_failed(struct engine *engine, const struct engine_request *request,
                        "the batch is settled or has a newer epoch");
         return;
     }
-    if (b->holder == agent) { /* else a repeat, or its lease has run out meanwhile */
+    bool is_drift = failed->class_ == PENSTOCK__FAIL_CLASS__FAIL_UNKNOWN_COLUMNS;
+    if (b->holder == agent && is_drift && b->state == BATCH_LEASED &&
+        eng_drift_take(engine, b, failed)) {
+        engine->tell_all = true;     /* nothing more of it before the columns are there */
+    } else if (b->holder == agent) { /* else a repeat, or its lease has run out meanwhile */
         struct eng_failure failure = {.class = class_of(failed->class_),
                                       .code = failed->code,
                                       .text = failed->text,

@@ -2,6 +2,7 @@
 /* What a task found out. */
 #include "common/alloc.h"
 #include "common/log.h"
+#include "coordinator/engine/eng_drift.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_reconcile.h"
 #include "coordinator/engine/eng_task.h"
@@ -52,6 +53,9 @@ eng_result_chunk(struct engine *engine, struct eng_task *task, const Penstock__T
         return take_prepare(engine, task, chunk);
     case PENSTOCK__TASK_KIND__TASK_RECONCILE:
         return eng_reconcile_chunk(engine, task, chunk);
+    case PENSTOCK__TASK_KIND__TASK_ALTER:
+        eng_drift_added(engine, task);
+        return true;
     case PENSTOCK__TASK_KIND__TASK_SAMPLE:
     case PENSTOCK__TASK_KIND__TASK_READ_REJECTS:
     case PENSTOCK__TASK_KIND__TASK_REPLAY:

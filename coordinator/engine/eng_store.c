@@ -4,6 +4,7 @@
 #include "common/alloc.h"
 #include "common/assert.h"
 #include "common/log.h"
+#include "coordinator/engine/eng_drift.h"
 #include "coordinator/engine/eng_hot.h"
 #include "coordinator/engine/eng_out.h"
 #include "coordinator/engine/eng_prove.h"
@@ -29,7 +30,8 @@ eng_store_add_pipeline(struct engine *engine, const struct cat_pipeline *row, st
     p->row.table = ps_xstrdup(row->table);
     p->row.format_note = ps_xstrdup(row->format_note);
     p->row.columns = p->row.discover_cursor = p->row.slowest_object = ps_span(NULL, 0);
-    p->row.reconcile = ps_span(NULL, 0);
+    p->row.reconcile = p->row.unknown = ps_span(NULL, 0);
+    eng_set_span(&p->row.unknown, row->unknown);
     eng_set_span(&p->row.columns, row->columns);
     eng_set_span(&p->row.discover_cursor, row->discover_cursor);
     eng_set_span(&p->row.slowest_object, row->slowest_object);
@@ -141,6 +143,8 @@ eng_store_drop_pipeline(struct engine *engine, struct eng_pipeline *p)
     eng_set_span(&p->row.discover_cursor, ps_span(NULL, 0));
     eng_set_span(&p->row.slowest_object, ps_span(NULL, 0));
     eng_reconcile_free(p);
+    eng_drift_forget(p);
+    eng_set_span(&p->row.unknown, ps_span(NULL, 0));
     eng_set_span(&p->row.reconcile, ps_span(NULL, 0));
     spec_unref(p->spec);
     ps_free(p->unseen);

@@ -47,6 +47,10 @@ eng_task_end(struct engine *engine, struct eng_task *task)
         msg_free(&task->objects[i]->base);
     }
     ps_free(task->objects);
+    for (size_t i = 0; i < task->column_count; i++) {
+        msg_free(&task->columns[i]->base);
+    }
+    ps_free(task->columns);
     ps_free(task);
 }
 
@@ -197,6 +201,9 @@ eng_task_message(struct engine *engine, const struct eng_task *task)
     }
     for (size_t i = 0; i < task->object_count; i++) {
         ENG_PUSH(out->objects, out->n_objects, eng_out_object(task->objects[i]));
+    }
+    for (size_t i = 0; i < task->column_count; i++) {
+        ENG_PUSH(out->columns, out->n_columns, eng_out_column(task->columns[i]));
     }
     return out;
 }

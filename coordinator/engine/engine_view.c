@@ -116,6 +116,11 @@ engine_view_pipeline_init(struct engine_view_pipeline *view, const struct cat_pi
             penstock__api_reconcile__unpack(NULL, row->reconcile.len, row->reconcile.ptr);
         message->reconcile = view->reconcile;
     }
+    if (row->unknown.len > 0) {
+        view->unknown =
+            penstock__api_unknown_fields__unpack(NULL, row->unknown.len, row->unknown.ptr);
+        message->unknown = view->unknown;
+    }
     fill_totals(view, row);
     if (with_spec) {
         fill_spec(view, row);
@@ -128,6 +133,10 @@ engine_view_pipeline_fini(struct engine_view_pipeline *view)
     if (view->columns != NULL) {
         penstock__spec_doc__free_unpacked(view->columns, NULL);
         view->columns = NULL;
+    }
+    if (view->unknown != NULL) {
+        penstock__api_unknown_fields__free_unpacked(view->unknown, NULL);
+        view->unknown = NULL;
     }
     if (view->reconcile != NULL) {
         penstock__api_reconcile__free_unpacked(view->reconcile, NULL);

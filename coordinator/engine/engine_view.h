@@ -16,7 +16,8 @@ struct engine_view_pipeline {
     Penstock__ApiPipeline message;
     Penstock__ApiTotals totals;
     Penstock__Counts counts;
-    Penstock__SpecDoc *columns;        /* what row->columns holds; NULL: none */
+    Penstock__SpecDoc *columns; /* what row->columns holds; NULL: none */
+    Penstock__ApiUnknownFields *unknown;
     Penstock__ApiReconcile *reconcile; /* what row->reconcile holds; NULL: none */
     char uuid[PS_ID_TEXT_BYTES];
     char created[PS_CLOCK_TEXT_BYTES];

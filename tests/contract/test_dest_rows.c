@@ -516,3 +516,57 @@ Test(dest_rows, the_table_changes_between_batches)
     rows_are("SELECT id, name, extra FROM t ORDER BY id", "1,NULL,e|2,NULL,e|3,three,e");
     fixture_batch_fini(&batch);
 }
+
+static const struct spec_column five[] = {
+    {.name = "id", .type = COL_BIGINT, .type_given = true},
+    {.name = "name", .type = COL_TEXT, .type_given = true},
+    {.name = "n \" `x", .type = COL_BIGINT, .type_given = true, .or_null = true},
+    {.name = "ratio", .type = COL_DOUBLE, .type_given = true, .or_null = true},
+    {.name = "city", .type = COL_TEXT, .type_given = true, .or_null = true},
+};
+
+static enum ps_status
+prepare_added(size_t count, size_t added, struct ps_error *err)
+{
+    struct dest_state state;
+    f.columns = five;
+    f.column_count = count;
+    f.added = added;
+    enum ps_status status = fixture_try_prepare(&f, f.uuid, 1, &state, err);
+    f.added = 0;
+    return status;
+}
+
+Test(dest_rows, columns_are_added_to_a_table_that_is_there)
+{
+    begin_two(KEEPS, "");
+    load_one(1, 1, "one");
+    struct ps_error err = {0};
+    /* Not without a word: as long as nobody says so, a missing column is an error. */
+    cr_assert_eq(prepare_added(5, 0, &err), PS_REFUSED);
+    cr_assert_str_eq(err.code, "table_mismatch");
+    cr_assert_eq(prepare_added(3, 1, &err), PS_OK, "%s", err.text);
+    cr_assert_eq(prepare_added(5, 3, &err), PS_OK, "%s", err.text); /* one of them is there */
+    cr_assert_eq(prepare_added(5, 3, &err), PS_OK, "%s", err.text); /* and again */
+    struct fixture_batch batch;
+    fixture_batch_init(&f, &batch, 5, 2);
+    fixture_row(&batch, "isids", (int64_t)2, "two", (int64_t)-7, 2.5, "Oslo");
+    load_again_is(&batch, DEST_LOADED);
+    fixture_batch_fini(&batch);
+    /* What was cut before goes in as it is. */
+    f.columns = two;
+    f.column_count = 2;
+    load_one(3, 3, "three");
+    rows_are("SELECT id, name, \"n \"\" `x\", ratio, city FROM t ORDER BY id",
+             "1,one,NULL,NULL,NULL|2,two,-7,2.5,Oslo|3,three,NULL,NULL,NULL");
+}
+
+Test(dest_rows, a_column_that_is_there_already_is_taken_as_it_is)
+{
+    begin(KEEPS);
+    fixture_sql(&f, "CREATE TABLE t(id BIGINT, name VARCHAR(100), ratio DOUBLE PRECISION)");
+    fixture_open(&f, "");
+    struct ps_error err = {0};
+    cr_assert_eq(prepare_added(5, 3, &err), PS_OK, "%s", err.text);
+    rows_are("SELECT count(city) FROM t", "0");
+}

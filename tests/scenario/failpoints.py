@@ -110,6 +110,7 @@ def one(report, build, source, expected, wanted, server=None):
                          else '64KiB')
         if server:
             spec['destination']['url'] = server.url()
+        spec['columns'] = {'unknown': 'add', 'list': spec['columns']}
         began = time.monotonic()
         problems = []
         try:
@@ -200,6 +201,13 @@ def main():
         maker = data.Maker(os.path.join(source, 'more'), args.seed + 1)
         maker.next_id = 10**7
         maker.write('huge.csv', maker.rows(3000 if server else 60000))
+        # One with a column that the table gets when it comes (leaf.after_alter).
+        first = maker.next_id
+        maker.next_id += 50
+        names = [name for name, _ in data.COLUMNS]
+        maker.write('zz-later.csv', '\n'.join(
+            [','.join([*names, 'later'])] +
+            [f'{first + i},,,name {i},code,note,{i}' for i in range(50)] + ['']).encode())
         expected = Expected(source, data.COLUMNS)
         if not server:
             check_names(report)

@@ -198,7 +198,8 @@ fixture_try_prepare(struct dest_fixture *f, struct pipeline_uuid uuid, uint64_t 
                                .uuid = uuid,
                                .generation = generation,
                                .columns = f->columns,
-                               .count = f->column_count};
+                               .count = f->column_count,
+                               .added = f->added};
     return f->ops->prepare(f->dest, &table, state, err);
 }
 

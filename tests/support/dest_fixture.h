@@ -21,6 +21,7 @@ struct dest_fixture {
     struct dest *dest;
     const struct spec_column *columns;
     size_t column_count;
+    size_t added; /* of the columns, the last ones: prepare adds them to a table that is there */
     _Atomic bool cancel;
     bool cancel_at_commit;
     int batches;       /* init and not fini */

@@ -19,6 +19,8 @@ Test(leaf_decide, what_the_caller_does_next_becomes_the_class)
     cr_assert_eq(class_of(PS_BADDATA, "source_changed"), PENSTOCK__FAIL_CLASS__FAIL_PERMANENT);
     cr_assert_eq(class_of(PS_CANCELED, ""), PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL);
     cr_assert_eq(class_of(PS_REFUSED, "not_visible"), PENSTOCK__FAIL_CLASS__FAIL_NOT_VISIBLE);
+    cr_assert_eq(class_of(PS_REFUSED, "unknown_columns"),
+                 PENSTOCK__FAIL_CLASS__FAIL_UNKNOWN_COLUMNS);
 }
 
 Test(leaf_decide, only_a_ledger_row_makes_a_batch_done)

@@ -79,7 +79,7 @@ Test(json_map, enums_are_lower_case_names)
 {
     const char *text =
         "{\"batch_id_b64\":\"AA==\",\"epoch\":\"1\",\"class\":\"leaf_died\",\"code\":\"c\","
-        "\"text\":\"t\"}";
+        "\"text\":\"t\",\"columns\":[]}";
     ProtobufCMessage *message = NULL;
     struct ps_error err;
     cr_assert_eq(load(&penstock__leaf_failed__descriptor, text, &message, &err), PS_OK, "%s",
