@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 import data  # noqa: E402
 from checker import Checker, Expected  # noqa: E402
 from cluster import Cluster, Report, wait_for  # noqa: E402
-from pg_checker import PgChecker  # noqa: E402
+from db_checker import ServerChecker  # noqa: E402
 from pg_server import PgServer, find_bin  # noqa: E402
 
 SLOW = 'leaf.after_seal=delay:60;leaf.before_done=delay:60'
@@ -39,7 +39,7 @@ class World:
     def __enter__(self):
         self.cluster.__enter__()
         if self.server:
-            self.checker = PgChecker(self.expected, self.server)
+            self.checker = ServerChecker(self.expected, self.server)
         else:
             self.checker = Checker(self.expected, self.cluster.path('out.db'))
         return self
