@@ -3,7 +3,7 @@
 import os
 import sys
 
-from harness import ROOT, Side, Skip, case, timed
+from harness import ROOT, Gate, Side, Skip, case, timed
 
 sys.path.insert(0, os.path.join(ROOT, 'tests', 'support'))
 from pg_server import PgServer, find_bin  # noqa: E402
@@ -49,7 +49,7 @@ def compare(bench, leaves, processes, least):
     try:
         bench.compare(Side('penstock', lambda: ours(bench, server, files, leaves)),
                       [Side(f'psql \\copy -P{processes}', lambda: psql(bench, server, files, processes), least)],
-                      files.raw_bytes)
+                      files.raw_bytes, Gate(cpu_a_gb=4.5))
     finally:
         server.close()
 
