@@ -14,8 +14,9 @@
  * Mutants that must produce a counterexample: -DUNPROVEN (commit without proof), -DUNPROVEN_END
  *   (proof taken from an unproven end), -DWEAK -DRETRY_END (ALREADY with the retry's end),
  *   -DRECUT -DNO_TOMB (cut again without a tombstone), -DPASS_GAP (the offset passes a gap),
- *   -DLOSS -DKEY_ONLY (the ledger compares starts, not ranges). -DREACH must do so too: the whole
- *   object can be loaded. */
+ *   -DLOSS -DKEY_ONLY (the ledger compares starts, not ranges), -DLOSS -DAPART (it compares before
+ *   the transaction's end, where another one is not seen). -DREACH must do so too: the whole object
+ *   can be loaded. */
 #define L 6
 #define NB 5               /* 0..2 the first cuts, 3..4 what is cut again */
 #ifndef MAXGRANT
@@ -74,7 +75,16 @@ inline decode() {
 #endif
 #define hits(x) (x != w_b && d_led[x] == LOADED && d_s[x] != d_e[x] && w_s != w_e && MEETS(x))
 
+#define HITS (hits(0) || hits(1) || hits(2) || hits(3) || hits(4))
+
+/* The overlap check and what it guards are one step: a driver looks (again) while no other may. */
 inline commit() {
+#ifdef APART
+  w_hit = HITS;
+#define HIT w_hit
+#else
+#define HIT HITS
+#endif
   atomic {
     if
     :: d_led[w_b] == TOMB -> skip
@@ -85,8 +95,8 @@ inline commit() {
        m_ds[w_b] = d_s[w_b]; m_de[w_b] = d_e[w_b];
 #endif
        m_done[w_b] = true
-    :: d_led[w_b] == NONE && (hits(0) || hits(1) || hits(2) || hits(3) || hits(4)) -> skip
-    :: d_led[w_b] == NONE && !(hits(0) || hits(1) || hits(2) || hits(3) || hits(4)) ->
+    :: d_led[w_b] == NONE && HIT -> skip
+    :: d_led[w_b] == NONE && !HIT ->
        d_led[w_b] = LOADED; d_s[w_b] = w_s; d_e[w_b] = w_e;
 #ifndef WEAK
        assert(w_s == w_e || w_s == T[bf[w_b]]);          /* a record is torn */
@@ -116,6 +126,9 @@ inline take(b) {
 active [NW] proctype Leaf() {
   byte w_b, w_s, w_e, x;
   bool w_p;
+#ifdef APART
+  bool w_hit;
+#endif
   ready;
 end_idle:
   do

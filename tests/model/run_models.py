@@ -37,6 +37,7 @@ RUNS = [
     ('eo_split', 'RECUT NO_TOMB MAXGRANT=1', False),
     ('eo_split', 'PASS_GAP', False),
     ('eo_split', 'LOSS KEY_ONLY MAXGRANT=1', False),
+    ('eo_split', 'LOSS APART MAXGRANT=1', False),
     ('eo_2pc', '', True),
     ('eo_2pc', 'NO_EPOCH_APPLY', True),  # the second line of defence: safe while the first stands
     ('eo_2pc', 'STALE_VOTE', False),
