@@ -67,6 +67,9 @@ struct dest_ledger_ops {
                            struct ps_error *err);
     /* Within it: the table keeps the form that the plan knows until the end. */
     enum ps_status (*hold)(void *driver, struct ps_error *err);
+    /* Within it: waits until no other transaction that called this for the pipeline is open, and
+     * sees what they committed. NULL: the fence's lock lets one in at a time as it is. */
+    enum ps_status (*take_turn)(void *driver, struct ps_id pipeline, struct ps_error *err);
 };
 
 /* What a driver lends; strings are borrowed for the call. */
@@ -183,6 +186,11 @@ PS_MUSTCHECK enum ps_status dest_ledger_read_ranges(const struct dest_ledger *le
                                                     struct ps_error *err);
 /* Range rows. *out_conflict: one is owned by another batch; err names both. */
 PS_MUSTCHECK enum ps_status dest_ledger_enter_ranges(const struct dest_ledger *ledger,
+                                                     const struct dest_batch *batch,
+                                                     bool *out_conflict, struct ps_error *err);
+/* Behind the rows, before COMMIT: the overlap check again, with nobody else between it and COMMIT.
+ * Two transactions that overlap without a common key do not see each other as they enter. */
+PS_MUSTCHECK enum ps_status dest_ledger_check_ranges(const struct dest_ledger *ledger,
                                                      const struct dest_batch *batch,
                                                      bool *out_conflict, struct ps_error *err);
 PS_MUSTCHECK enum ps_status dest_ledger_enter_counts(const struct dest_ledger *ledger,

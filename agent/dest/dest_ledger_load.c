@@ -55,11 +55,19 @@ finish(struct load *load, enum dest_outcome outcome, const struct dest_counts *c
        bool *out_constraint, struct ps_error *err)
 {
     const struct dest_ledger *ledger = load->ledger;
+    bool conflict = false;
     enum ps_status status = load->batch->replays != NULL
                                 ? dest_ledger_put_back(ledger, load->rows, err)
                                 : load->rows->reject(load->rows->ctx, err);
     if (status == PS_OK) {
         status = dest_ledger_enter_counts(ledger, load->batch->id, counts, err);
+    }
+    if (status == PS_OK && outcome == DEST_LOADED) {
+        status = dest_ledger_check_ranges(ledger, load->batch, &conflict, err);
+    }
+    if (status == PS_OK && conflict) {
+        load->result.outcome = DEST_RANGE_CONFLICT;
+        return PS_OK;
     }
     if (status == PS_OK) {
         status = dest_reach(DEST_BEFORE_COMMIT, err);

@@ -430,8 +430,9 @@ take_owner(void *ctx, const struct dest_value *row, struct ps_error *err)
     return PS_OK;
 }
 
-/* *out_owner: the batch that owns a byte of the range; nil: none. Ranges do not overlap, so only
- * the last one that begins before our end can reach into ours; `=`: the one with our own key. */
+/* *out_owner: another batch that owns a byte of the range; nil: none. Ranges do not overlap, so
+ * only the last one that begins before our end can reach into ours; `=`: the one with our own key.
+ */
 static enum ps_status
 find_owner(const struct dest_ledger *ledger, const struct dest_batch *batch,
            const struct dest_range *range, struct ps_id *out_owner, struct ps_error *err)
@@ -445,10 +446,11 @@ find_owner(const struct dest_ledger *ledger, const struct dest_batch *batch,
     dest_values_int(&values, range->from);
     dest_values_int(&values, range->end);
     dest_values_int(&values, range->from);
+    dest_values_id(&values, &batch->id.id);
     return dest_ledger_run(ledger,
                            "SELECT batch_id FROM $S_penstock_ledger_range WHERE pipeline_uuid = ?"
                            " AND generation = ? AND bp_hash = ? AND (from_offset = ? OR"
-                           " (from_offset < ? AND end_offset > ?))"
+                           " (from_offset < ? AND end_offset > ?)) AND batch_id <> ?"
                            " ORDER BY from_offset DESC LIMIT 1",
                            &values, &call, err);
 }
@@ -480,7 +482,7 @@ blame(const struct dest_ledger *ledger, const struct dest_batch *batch, size_t f
         if (status != PS_OK) {
             return status;
         }
-        if (!ps_id_is_zero(found) && !ps_id_eq(found, batch->id.id)) {
+        if (!ps_id_is_zero(found)) {
             range = &batch->ranges[i];
             owner = found;
             break;
@@ -536,6 +538,39 @@ dest_ledger_enter_ranges(const struct dest_ledger *ledger, const struct dest_bat
             return status;
         }
         first += count;
+    }
+    return PS_OK;
+}
+
+enum ps_status
+dest_ledger_check_ranges(const struct dest_ledger *ledger, const struct dest_batch *batch,
+                         bool *out_conflict, struct ps_error *err)
+{
+    bool has_turn = ledger->ops->take_turn == NULL;
+    *out_conflict = false;
+#ifdef PS_MUTANT_NO_LEDGER
+    return PS_OK;
+#endif
+    for (size_t i = 0; i < batch->range_count; i++) {
+        const struct dest_range *range = &batch->ranges[i];
+        struct ps_id owner = {{0}};
+        if (!may_overlap(range)) {
+            continue;
+        }
+        enum ps_status status =
+            has_turn ? PS_OK : ledger->ops->take_turn(ledger->driver, batch->pipeline.id, err);
+        has_turn = true;
+        if (status == PS_OK) {
+            status = find_owner(ledger, batch, range, &owner, err);
+        }
+        if (status != PS_OK) {
+            return status;
+        }
+        if (!ps_id_is_zero(owner)) {
+            *out_conflict = true;
+            say_conflict(ledger, batch, range, owner, err);
+            return PS_OK;
+        }
     }
     return PS_OK;
 }

@@ -7,7 +7,7 @@
 #include "agent/dest/dst_mysql_rows.h"
 #include "common/alloc.h"
 
-enum { TWIN_SECONDS = 2, ROW_VALUES = 16 };
+enum { TWIN_SECONDS = 2, TURN_SECONDS = 60, ROW_VALUES = 16 };
 
 /* ---- statements */
 
@@ -266,20 +266,39 @@ op_hold(void *driver, struct ps_error *err)
     return dst_mysql_hold(driver, err);
 }
 
-#define OPS(lock)                                                                                  \
+/* Given back with the session's name, behind COMMIT. */
+static enum ps_status
+op_take_turn(void *driver, struct ps_id pipeline, struct ps_error *err)
+{
+    struct dst_mysql *d = driver;
+    char id[PS_ID_TEXT_BYTES];
+    char sql[160];
+    bool found = false;
+    int64_t taken = 0;
+    snprintf(sql, sizeof sql, "SELECT GET_LOCK('penstock turn %s', %d)", ps_id_text(pipeline, id),
+             TURN_SECONDS);
+    enum ps_status status = read_number(d, sql, &found, &taken, err);
+    return status != PS_OK || taken == 1
+               ? status
+               : ps_fail_code(err, PS_AGAIN, "turn_timeout",
+                              "%s: another session is in its COMMIT since %d s", d->shown,
+                              TURN_SECONDS);
+}
+
+#define OPS(lock, turn)                                                                            \
     {                                                                                              \
         .quote = "`", .integer = "SIGNED", .share_lock = (lock), .if_absent = "",                  \
         .no_table = "(1146)", .number = "n", .connect = op_connect, .disconnect = op_disconnect,   \
         .exists = op_exists, .replayable = op_replayable, .run = op_run, .begin = op_begin,        \
         .end_twins = op_end_twins, .commit = op_commit, .roll_back = op_roll_back,                 \
-        .plan = op_plan, .hold = op_hold,                                                          \
+        .plan = op_plan, .hold = op_hold, .take_turn = (turn),                                     \
     }
 
 const struct dest_ledger *
 dst_mysql_ledger_of(struct dst_mysql *d)
 {
-    static const struct dest_ledger_ops shared = OPS(" LOCK IN SHARE MODE");
-    static const struct dest_ledger_ops exclusive = OPS(" FOR UPDATE");
+    static const struct dest_ledger_ops shared = OPS(" LOCK IN SHARE MODE", op_take_turn);
+    static const struct dest_ledger_ops exclusive = OPS(" FOR UPDATE", NULL);
     d->ledger = (struct dest_ledger){.ops = d->dialect->has_shared_lock ? &shared : &exclusive,
                                      .driver = d,
                                      .env = &d->env,

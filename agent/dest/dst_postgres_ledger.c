@@ -251,6 +251,17 @@ op_hold(void *driver, struct ps_error *err)
     return status == PS_OK ? dst_postgres_hold_table(driver, err) : status;
 }
 
+/* The lock is the transaction's: it ends with COMMIT. */
+static enum ps_status
+op_take_turn(void *driver, struct ps_id pipeline, struct ps_error *err)
+{
+    struct pg_params params = {0};
+    uint64_t key = 0;
+    memcpy(&key, pipeline.b, sizeof key);
+    pg_param_int(&params, (int64_t)key);
+    return dst_postgres_exec(driver, "SELECT pg_advisory_xact_lock($1)", &params, err);
+}
+
 static const struct dest_ledger_ops ops = {
     .quote = "\"",
     .integer = "bigint",
@@ -269,6 +280,7 @@ static const struct dest_ledger_ops ops = {
     .roll_back = op_roll_back,
     .plan = op_plan,
     .hold = op_hold,
+    .take_turn = op_take_turn,
 };
 
 static const struct dest_ledger *

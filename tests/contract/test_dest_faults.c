@@ -144,10 +144,8 @@ Test(dest_faults, error_after_commit)
 
 /* A process that loads the batch and is at that place of its transaction for a second. */
 static pid_t
-fork_inside(struct fixture_batch *batch, const char *point, int64_t rows)
+fork_at(struct fixture_batch *batch, const char *point)
 {
-    fixture_batch_init(&f, batch, 2, 1);
-    fill(batch, rows);
     char marker[120];
     char points[200];
     snprintf(marker, sizeof marker, "%s/inside", f.dir);
@@ -159,6 +157,14 @@ fork_inside(struct fixture_batch *batch, const char *point, int64_t rows)
         usleep(2000);
     }
     return pid;
+}
+
+static pid_t
+fork_inside(struct fixture_batch *batch, const char *point, int64_t rows)
+{
+    fixture_batch_init(&f, batch, 2, 1);
+    fill(batch, rows);
+    return fork_at(batch, point);
 }
 
 /* A process stands still in its transaction; the batch's next life ends that session. */
@@ -199,6 +205,36 @@ Test(dest_faults, a_stopped_twin_is_ended_by_a_tombstone)
     load_is(&f, &batch, DEST_CANCELLED);
     rows_are("SELECT count(*) FROM t", "0");
     fixture_batch_fini(&batch);
+}
+
+/* Two batches whose ranges overlap without a common key, each in its transaction before the other
+ * commits: cuts of two histories of one object. One of them is loaded. */
+Test(dest_faults, ranges_that_overlap_in_two_open_transactions)
+{
+    begin_two(KEEPS, "");
+    struct fixture_batch inside;
+    struct fixture_batch late;
+    fixture_batch_init(&f, &inside, 2, 1);
+    fixture_batch_init(&f, &late, 2, 1);
+    inside.ranges[0].from = 100;
+    inside.ranges[0].end = 300;
+    late.ranges[0].from = 200;
+    late.ranges[0].end = 400;
+    fill(&inside, 500);
+    fill(&late, 300);
+    pid_t pid = fork_at(&inside, "dest.after_rows");
+    struct ps_error err = {0};
+    cr_assert_eq(fixture_load(&f, &late, &err), PS_OK, "%s", err.text);
+    int ended = 0;
+    cr_assert_eq(waitpid(pid, &ended, 0), pid);
+    cr_assert(WIFEXITED(ended) && WEXITSTATUS(ended) == PS_OK, "status %x", ended);
+    bool is_late = late.result.outcome == DEST_LOADED;
+    load_again_is(&inside, is_late ? DEST_RANGE_CONFLICT : DEST_ALREADY);
+    load_again_is(&late, is_late ? DEST_ALREADY : DEST_RANGE_CONFLICT);
+    rows_are(rows_sql, is_late ? "300,300" : "500,500");
+    rows_are("SELECT count(*) FROM _penstock_ledger", "1");
+    fixture_batch_fini(&inside);
+    fixture_batch_fini(&late);
 }
 
 /* A raise of the fence waits for those inside, and nothing is committed behind it. */
