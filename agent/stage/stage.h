@@ -106,7 +106,8 @@ struct stage_kept {
 /* The oldest first; returns how many were written. */
 size_t stage_kept_list(struct stage *stage, struct stage_kept *out, size_t most);
 /* Takes the kept segment of the batch and checks all of it: *out is sealed and stored, manifest has
- * its manifest. *out is NULL: none is kept. PS_BADDATA: it was damaged, and is removed. */
+ * its manifest. *out is NULL: none is kept. PS_FULL: it stays; any other failure: it was damaged
+ * (PS_BADDATA) or could not be read, and is removed. */
 PS_MUSTCHECK enum ps_status stage_kept_take(struct stage *stage, struct batch_id id,
                                             struct stage_batch **out, struct ps_buf *manifest,
                                             struct ps_error *err);

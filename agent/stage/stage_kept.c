@@ -104,6 +104,14 @@ drop_older_lives(struct stage *stage)
     }
 }
 
+/* Damaged, or not to be read (a bad sector): it is extracted again, and must not keep a leaf from
+ * starting. Short of descriptors or memory it may be read later. */
+static bool
+is_unusable(enum ps_status status)
+{
+    return status != PS_OK && status != PS_FULL;
+}
+
 /* from_fd: where the entry is; ours or another's, out of which it is moved. */
 static enum ps_status
 load_entry(struct stage *stage, int from_fd, const char *name, size_t *out_found,
@@ -115,7 +123,7 @@ load_entry(struct stage *stage, int from_fd, const char *name, size_t *out_found
     }
     struct stage_segment_label label = {0};
     enum ps_status status = is_sealed ? stage_segment_look(from_fd, name, &label, err) : PS_BADDATA;
-    if (status == PS_BADDATA) {
+    if (is_unusable(status)) {
         stage->discarded += is_sealed;
         bool gone = unlinkat(from_fd, name, 0) == 0 || errno == ENOENT;
         return gone ? PS_OK : ps_fail_errno(err, errno, "staging segment %s: remove", name);
@@ -240,8 +248,7 @@ adopt(struct stage *stage, const struct stage_segment_label *label, struct stage
     batch->rows = totals.rows;
     batch->rejects = totals.rejects;
     batch->bytes = label->bytes;
-    ps_buf_xappend(&batch->manifest, manifest->ptr, manifest->len);
-    return PS_OK;
+    return ps_buf_append(&batch->manifest, manifest->ptr, manifest->len, err);
 }
 
 enum ps_status
@@ -276,7 +283,7 @@ stage_kept_take(struct stage *stage, struct batch_id id, struct stage_batch **ou
     if (batch != NULL) {
         batch->disk = 0;
     }
-    if (status == PS_BADDATA && find_locked(stage, id, &at)) {
+    if (is_unusable(status) && find_locked(stage, id, &at)) {
         stage->discarded++;
         remove_locked(stage, at);
     }
@@ -303,6 +310,7 @@ stage_batch_keep(struct stage_batch *batch)
     /* The list counts what the file has, the batch counted what was put aside for it. */
     stage->disk += label.bytes;
     insert_locked(stage, &label);
+    drop_older_lives(stage);
     pthread_mutex_unlock(&stage->lock);
     stage_segment_close(batch->segment);
     batch->segment = NULL;

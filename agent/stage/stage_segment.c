@@ -310,13 +310,9 @@ struct frame {
 };
 
 static enum ps_status
-read_frame(const struct stage_segment *segment, uint64_t offset, uint8_t head[FRAME_BYTES],
+parse_head(const struct stage_segment *segment, uint64_t offset, const uint8_t head[FRAME_BYTES],
            struct frame *out, struct ps_error *err)
 {
-    enum ps_status status = read_at(segment, head, FRAME_BYTES, offset, err);
-    if (status != PS_OK) {
-        return status;
-    }
     *out = (struct frame){.kind = FRAME_BLOCK, .body = offset + FRAME_BYTES};
     if (memcmp(head, magic_rejects, 4) == 0) {
         out->kind = FRAME_REJECTS;
@@ -337,6 +333,21 @@ read_frame(const struct stage_segment *segment, uint64_t offset, uint8_t head[FR
     out->len = (size_t)len;
     out->checksum = get_u64(head + 24);
     return PS_OK;
+}
+
+/* Its payload lies in the file: no length is believed before that. */
+static enum ps_status
+read_frame(const struct stage_segment *segment, uint64_t offset, uint8_t head[FRAME_BYTES],
+           struct frame *out, struct ps_error *err)
+{
+    enum ps_status status = read_at(segment, head, FRAME_BYTES, offset, err);
+    if (status == PS_OK) {
+        status = parse_head(segment, offset, head, out, err);
+    }
+    if (status == PS_OK && (out->body > segment->bytes || out->len > segment->bytes - out->body)) {
+        status = corrupt(segment, offset, "a frame beyond the file's end", err);
+    }
+    return status;
 }
 
 /* The next frame of the kind wanted; *out_more is false at the end frame. */
@@ -492,7 +503,7 @@ stage_segment_look(int dir_fd, const char *name, struct stage_segment_label *out
 
 struct walk {
     uint64_t offset;
-    uint64_t rows;
+    uint64_t rows, rejects;
     uint32_t frames;
     uint64_t heads;
     struct ps_buf body;
@@ -511,9 +522,9 @@ check_end(const struct stage_segment *segment, const struct walk *walk, const st
     }
     out->rows = get_u64(walk->body.ptr);
     out->rejects = get_u64(walk->body.ptr + 8);
-    return out->rows == walk->rows
+    return out->rows == walk->rows && out->rejects == walk->rejects
                ? PS_OK
-               : corrupt(segment, walk->offset, "its end speaks of other rows", err);
+               : corrupt(segment, walk->offset, "its end speaks of other rows or rejects", err);
 }
 
 /* One frame: its payload is in walk->body, checked. */
@@ -524,9 +535,6 @@ walk_frame(const struct stage_segment *segment, struct walk *walk, uint8_t head[
     enum ps_status status = read_frame(segment, walk->offset, head, out, err);
     if (status != PS_OK) {
         return status;
-    }
-    if (out->body > segment->bytes || out->len > segment->bytes - out->body) {
-        return corrupt(segment, walk->offset, "a frame beyond the file's end", err);
     }
     if (out->kind == FRAME_BLOCK && out->ncols != segment->ncols) {
         return corrupt(segment, walk->offset, "a block of other columns", err);
@@ -561,10 +569,14 @@ verify(const struct stage_segment *segment, struct stage_segment_totals *out,
             break;
         }
         if (frame.kind == FRAME_MANIFEST) {
-            ps_buf_clear(manifest);
-            ps_buf_xappend(manifest, walk.body.ptr, walk.body.len);
+            status = manifest->len > 0 ? corrupt(segment, walk.offset, "a second manifest", err)
+                                       : ps_buf_append(manifest, walk.body.ptr, walk.body.len, err);
+            if (status != PS_OK) {
+                break;
+            }
         }
         walk.rows += frame.kind == FRAME_BLOCK ? frame.count : 0;
+        walk.rejects += frame.kind == FRAME_REJECTS ? frame.count : 0;
         walk.frames++;
         walk.heads = chain(walk.heads, head);
         walk.offset = frame.body + frame.len;

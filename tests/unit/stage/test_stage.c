@@ -369,10 +369,38 @@ Test(stage, every_damage_to_a_kept_segment_is_found)
     stage_close(stage);
 }
 
+/* One that is there and cannot be opened (here a link that leads nowhere) must not keep a leaf from
+ * starting; one that has gone meanwhile is not kept. */
+Test(stage, what_cannot_be_read_is_not_kept)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/01234567-89ab-7def-8123-456789abcdef.7.seg", dir);
+    cr_assert_eq(symlink("nowhere", path), 0);
+    struct stage *stage = open_stage(0, 1 << 20);
+    cr_assert_eq(count_files(".seg"), 0);
+    cr_assert_eq(stage_disk_now(stage).discarded, 1);
+    struct batch_id id = make_kept(stage, 3, false);
+    char text[PS_ID_TEXT_BYTES];
+    snprintf(path, sizeof path, "%s/%s.7.seg", dir, ps_id_text(id.id, text));
+    cr_assert_eq(unlink(path), 0);
+    struct stage_batch *batch = NULL;
+    struct ps_buf manifest = PS_BUF_INIT;
+    cr_assert_eq(stage_kept_take(stage, id, &batch, &manifest, &err), PS_REFUSED);
+    cr_assert_null(batch);
+    cr_assert_eq(stage_disk_now(stage).kept_count, 0);
+    cr_assert_eq(stage_disk_now(stage).bytes, 0);
+    cr_assert_eq(stage_disk_now(stage).discarded, 2);
+    ps_buf_fini(&manifest);
+    stage_close(stage);
+}
+
 Test(stage, the_later_life_of_a_batch_stays)
 {
     struct stage *stage = open_stage(0, 1 << 20);
     struct batch_id id = {ps_id_new()};
+    char text[PS_ID_TEXT_BYTES], second[128], saved[128];
+    snprintf(second, sizeof second, "%s/%s.2.seg", dir, ps_id_text(id.id, text));
+    snprintf(saved, sizeof saved, "%s/saved", dir);
     for (uint64_t epoch = 1; epoch <= 3; epoch++) {
         struct stage_batch *batch = NULL;
         cr_assert_eq(stage_batch_new(stage, id, epoch, 2, &batch, &err), PS_OK);
@@ -380,8 +408,11 @@ Test(stage, the_later_life_of_a_batch_stays)
         cr_assert_eq(stage_batch_describe(batch, ps_span_str("m"), &err), PS_OK);
         cr_assert_eq(stage_batch_seal(batch, &err), PS_OK);
         cr_assert(stage_batch_keep(batch));
+        cr_assert(epoch != 2 || link(second, saved) == 0);
+        cr_assert_eq(count_files(".seg"), 1, "one at a time");
     }
     stage_close(stage);
+    cr_assert_eq(rename(saved, second), 0);
     stage = open_stage(0, 1 << 20);
     struct stage_kept kept[4];
     cr_assert_eq(stage_kept_list(stage, kept, 4), 1);
