@@ -204,16 +204,35 @@ leaf_drift_columns(const struct leaf_drift *drift, Penstock__Column **out_items,
 }
 
 size_t
-leaf_drift_untold(struct leaf_docs *docs, struct leaf_doc *doc, const struct leaf_drift *drift,
-                  size_t range, ProtobufCBinaryData **out)
+leaf_drift_names(const struct leaf_drift *drift, size_t range, ProtobufCBinaryData **out)
 {
     size_t count = 0;
     *out = NULL;
     for (size_t i = 0; drift != NULL && i < drift->count; i++) {
         const char *name = drift->items[i].name;
-        if (drift->items[i].range == range && leaf_doc_tell(docs, doc, name)) {
+        if (drift->items[i].range == range) {
             *out = ps_xrealloc(*out, (count + 1) * sizeof **out);
             (*out)[count++] = proto_bytes(name, strlen(name));
+        }
+    }
+    return count;
+}
+
+void
+leaf_drift_name_again(struct leaf_drift **drift, size_t range, struct ps_span name)
+{
+    (void)note(drift, name, range);
+}
+
+size_t
+leaf_drift_untold(struct leaf_docs *docs, struct leaf_doc *doc, const struct leaf_drift *drift,
+                  size_t range, ProtobufCBinaryData **out)
+{
+    size_t count = 0;
+    size_t all = leaf_drift_names(drift, range, out);
+    for (size_t i = 0; i < all; i++) {
+        if (leaf_doc_tell(docs, doc, (const char *)(*out)[i].data)) {
+            (*out)[count++] = (*out)[i];
         }
     }
     return count;

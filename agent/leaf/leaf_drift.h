@@ -57,6 +57,10 @@ PS_MUSTCHECK enum ps_status leaf_drift_stop(const struct leaf_drift *drift, stru
 /* All of them, for LeafFailed; freed by the caller with ps_free, texts are the drift's. */
 size_t leaf_drift_columns(const struct leaf_drift *drift, Penstock__Column **out_items,
                           Penstock__Column ***out_pointers);
+/* `ignore`: all names of range `range`, and one of them again for another life of the batch. The
+ * array is the caller's, the bytes are the drift's. */
+size_t leaf_drift_names(const struct leaf_drift *drift, size_t range, ProtobufCBinaryData **out);
+void leaf_drift_name_again(struct leaf_drift **drift, size_t range, struct ps_span name);
 /* `ignore`: the names of range `range` that were not told yet; they are from now on. The array is
  * the caller's, the bytes are the drift's. */
 size_t leaf_drift_untold(struct leaf_docs *docs, struct leaf_doc *doc,

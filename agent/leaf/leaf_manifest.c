@@ -27,6 +27,7 @@ fill_end(const struct leaf_job *job, size_t index, Penstock__RangeEnd *end)
     end->records = range->records;
     end->has_splittable = true;
     end->splittable = job->splittable_range == index;
+    end->n_unknown = leaf_drift_names(job->drift, index, &end->unknown);
 }
 
 void
@@ -64,6 +65,9 @@ leaf_manifest_write(const struct leaf_job *job, struct ps_buf *out)
     penstock__manifest__pack(&manifest, bytes);
     ps_buf_xappend(out, bytes, len);
     ps_free(bytes);
+    for (size_t i = 0; i < job->range_count; i++) {
+        ps_free(ends[i].unknown);
+    }
     ps_free(ends_at);
     ps_free(ends);
 }
@@ -93,6 +97,21 @@ check_range(const struct leaf_job *job, size_t index, const Penstock__RangeEnd *
     return end->end < end->from ? unfit(err, "range: it ends before it begins") : PS_OK;
 }
 
+/* What is told of a cut and what is loaded of it are the same, or nothing begins in it. */
+static bool
+is_sound_cut(const struct leaf_job *job, const Penstock__Manifest *manifest)
+{
+    const Penstock__RangeEnd *end = manifest->ends[0];
+    if (!manifest->has_cut_end || manifest->cut_start < job->cut.at ||
+        manifest->cut_end < manifest->cut_start) {
+        return false;
+    }
+    return manifest->cut_start == manifest->cut_end
+               ? end->from == job->cut.at && end->end == end->from && !end->eof
+               : end->from == manifest->cut_start && end->end == manifest->cut_end &&
+                     end->eof == manifest->cut_eof;
+}
+
 static enum ps_status
 check(const struct leaf_job *job, const Penstock__Manifest *manifest, uint32_t ncols,
       struct ps_error *err)
@@ -117,7 +136,9 @@ check(const struct leaf_job *job, const Penstock__Manifest *manifest, uint32_t n
     for (size_t i = 0; status == PS_OK && i < job->range_count; i++) {
         status = check_range(job, i, manifest->ends[i], err);
     }
-    return status;
+    return status != PS_OK || !job->cut.is || is_sound_cut(job, manifest)
+               ? status
+               : unfit(err, "cut than its range says");
 }
 
 static void
@@ -133,6 +154,9 @@ take_range(struct leaf_job *job, size_t index, const Penstock__RangeEnd *end)
     range->records = end->records;
     if (end->splittable) {
         job->splittable_range = index;
+    }
+    for (size_t i = 0; i < end->n_unknown; i++) {
+        leaf_drift_name_again(&job->drift, index, span_of(end->unknown[i]));
     }
 }
 
