@@ -4,16 +4,19 @@
 EIO, ENOSPC, EMFILE and EINTR (by strace's injection), and short counts (by a library for
 LD_PRELOAD), again and again during a load. The load completes by itself or ends with its reason; then
 the same cluster without faults completes it. Each row once, in either case, at every instant.
+What fails on segments that an agent kept over a kill is extracted again.
 
 usage: syscalls.py [--build build/dev] [--seed N] [--cases 0] [NAME ...]
 
 --cases N   only N of the cases, from the seed (0: all)
 Without strace, or where tracing is not permitted, all but the short counts are skipped."""
 import argparse
+import glob
 import os
 import random
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -33,6 +36,8 @@ CASES = [
     ('agent', 'stage', 'fsync', 'ENOSPC', '2+5'),
     ('agent', 'stage', 'openat', 'EMFILE', '4+2'),
     ('agent', 'stage', 'renameat', 'EIO', '1+4'),
+    ('agent', 'kept', 'openat', 'EIO', '1+2'),  # when a leaf starts
+    ('agent', 'kept', 'pread64', 'EIO', '2+3'),  # when its batch is granted
     ('agent', 'destination', 'pwrite64', 'EIO', '40+90'),
     ('agent', 'destination', 'pwrite64', 'ENOSPC', '30+70'),
     ('agent', 'destination', 'pwrite64', 'EINTR', '1+2'),
@@ -80,11 +85,17 @@ class Scene:
         """Whole paths, as strace compares them with descriptors and arguments."""
         if where == 'stage':
             return [cluster.path('agent-a', f'leaf-{i}', 'stage') for i in range(2)]
+        if where == 'kept':  # as they are read, and as they are opened in their folder
+            return [name for path in self.segments(cluster) for name in (path, os.path.basename(path))]
         if where == 'destination':
             return [cluster.path(f'out.db{end}') for end in ('', '-journal')]
         if where == 'catalog':
             return [cluster.path('coordinator', f'catalog.db{end}') for end in ('', '-wal', '-shm')]
         return [os.path.join(self.source, 'more', f'huge{i}.csv') for i in range(3)]
+
+    def segments(self, cluster):
+        return [path for i in range(2) for path in glob.glob(
+            os.path.join(cluster.path('agent-a', f'leaf-{i}', 'stage'), '*.seg'))]
 
     def strace(self, cluster, where, call, error, when):
         words = ['strace', '-D', '-f', '-qq', '--seccomp-bpf', '-y', '-o', cluster.path('strace.txt'),
@@ -112,12 +123,12 @@ class Scene:
                         synced[1])
         return again
 
-    def run(self, name, who, prepare, count, batch_bytes):
+    def run(self, name, prepare, count, batch_bytes):
         with Cluster(self.args.build) as cluster:
             database = cluster.path('out.db')
             checker = Checker(self.expected, database)
-            prepare(cluster)
-            for attempt in range(5):
+            runs = prepare(cluster)
+            for attempt in range(0 if runs else 5):
                 try:
                     cluster.start_coordinator()
                     break
@@ -128,13 +139,17 @@ class Scene:
             began = time.monotonic()
             problems = []
             try:
-                state = self.first(cluster, checker, database, who, batch_bytes)
+                state = self.first(cluster, checker, None if runs else data.spec(
+                    'faults', self.source, database, batch_bytes))
             except TimeoutError as error:
                 state = f'not ended ({error})'
             seconds = time.monotonic() - began
             injected = count(cluster)
             if not injected:
                 problems.append('no call was made to fail')
+            with open(cluster.path('agent-a.log'), encoding='utf-8') as log:
+                if runs and not re.search(r'segments?\.(unused|discarded)', log.read()):
+                    problems.append('no kept segment was given up')
             again = self.synced_again(cluster) if 'fsync' in name else ()
             if again:
                 problems.append(f'{len(again)} segments were fsynced after a failed fsync')
@@ -146,7 +161,7 @@ class Scene:
             self.report.case(not problems, f'{name}: {injected} faults, {state} in {seconds:.1f} s'
                              + ''.join(f'; {problem}' for problem in problems[:3]))
 
-    def first(self, cluster, checker, database, who, batch_bytes):
+    def first(self, cluster, checker, spec):
         """The load among faults. Returns how it ended; a coordinator that ends is started again."""
         def alive():
             if cluster.coordinator.process.poll() is not None:
@@ -154,8 +169,9 @@ class Scene:
             if cluster.agents['a'].process.poll() is not None:
                 cluster.start_agent(leaves=2, wait=False, extra=('--budget', '2MiB'))
             checker.poll()
-        cluster.apply(data.spec('faults', self.source, database, batch_bytes))
-        cluster.start('faults')
+        if spec is not None:
+            cluster.apply(spec)
+            cluster.start('faults')
         pipeline = cluster.wait_end('faults', 25, alive)
         reason = pipeline.get('reason', '')
         return pipeline['state'] + (f' ({reason[:160]})' if reason else '')
@@ -184,15 +200,36 @@ class Scene:
 
         def prepare(cluster):
             cluster.wraps[who] = self.strace(cluster, where, call, error, when)
-        self.run(f'{where} {call} {error}', who, prepare, self.faults,
-                 STAGED if where == 'stage' else '128KiB')
+        if where == 'kept':
+            self.run(f'{where} {call} {error}', lambda cluster: self.keep(cluster, prepare),
+                     self.faults, STAGED)
+        else:
+            self.run(f'{where} {call} {error}', prepare, self.faults,
+                     STAGED if where == 'stage' else '128KiB')
+
+    def keep(self, cluster, prepare):
+        """The load is begun, and its agent killed while segments wait for their transaction."""
+        cluster.start_coordinator()
+        cluster.start_agent(leaves=2, extra=('--budget', '2MiB'))
+        cluster.apply(data.spec('faults', self.source, cluster.path('out.db'), STAGED))
+        cluster.start('faults')
+        wait_for('the table', 30, lambda: cluster.state('faults') == 'running', 0.005)
+        writer = sqlite3.connect(cluster.path('out.db'), timeout=20, isolation_level=None)
+        try:
+            writer.execute('BEGIN IMMEDIATE')
+            wait_for('segments', 40, lambda: len(self.segments(cluster)) >= 2)
+            cluster.agents['a'].kill()
+        finally:
+            writer.close()
+        prepare(cluster)
+        return True
 
     def short(self, part):
         library = os.path.join(ROOT, self.args.build, 'tools', 'libshort_counts.so')
 
         def prepare(cluster):
             cluster.env = {'LD_PRELOAD': library, 'PENSTOCK_SHORT_COUNTS': part}
-        self.run(f'short counts below {part}', 'all', prepare, lambda cluster: 'many',
+        self.run(f'short counts below {part}', prepare, lambda cluster: 'many',
                  STAGED if part == '/stage/' else '128KiB')
 
 
