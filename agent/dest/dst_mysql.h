@@ -148,7 +148,8 @@ struct dst_mysql {
     /* Staging table into the table, in this order; NULL: not needed. */
     char *merge_update_sql;
     char *merge_insert_sql;
-    bool hex; /* binary values go as hexadecimal digits */
+    char *merge_count_sql; /* of the keys in the staging table */
+    bool hex;              /* binary values go as hexadecimal digits */
 };
 
 /* ---- dst_mysql_conn.c: connection, statements */
@@ -164,6 +165,9 @@ PS_MUSTCHECK enum ps_status dst_mysql_exec(struct dst_mysql *d, const char *sql,
 /* As _query, but a row that the table refuses is no failure: *out_refused. */
 PS_MUSTCHECK enum ps_status dst_mysql_try(struct dst_mysql *d, const char *sql, size_t len,
                                           bool *out_refused, struct ps_error *err);
+/* The first value of the first row, where there is one that is not NULL. */
+PS_MUSTCHECK enum ps_status dst_mysql_number(struct dst_mysql *d, const char *sql, bool *out_found,
+                                             int64_t *out, struct ps_error *err);
 /* The last error as ours. */
 enum ps_status dst_mysql_fail(struct dst_mysql *d, const char *what, struct ps_error *err);
 void dst_mysql_roll_back(struct dst_mysql *d);
@@ -234,6 +238,14 @@ PS_MUSTCHECK enum ps_status dst_mysql_hold(struct dst_mysql *d, struct ps_error 
 PS_MUSTCHECK enum ps_status dst_mysql_make_stage(struct dst_mysql *d,
                                                  const struct dst_mysql_shape *shape,
                                                  struct ps_error *err);
+/* The staging table's rows into the table. updated: rows of it that were found, changed by that or
+ * not. given: how many rows were staged. *out_refused as dst_mysql_try. */
+struct dst_mysql_merged {
+    uint64_t inserted, updated;
+};
+PS_MUSTCHECK enum ps_status dst_mysql_merge(struct dst_mysql *d, uint64_t given,
+                                            struct dst_mysql_merged *out, bool *out_refused,
+                                            struct ps_error *err);
 
 /* ---- dst_mysql_ledger.c: the operations of struct dest_ops but open and close */
 const struct dest_ledger *dst_mysql_ledger_of(struct dst_mysql *d);

@@ -281,6 +281,19 @@ dst_mysql_disconnect(struct dst_mysql *d)
     d->has_lock = false;
 }
 
+enum ps_status
+dst_mysql_number(struct dst_mysql *d, const char *sql, bool *out_found, int64_t *out,
+                 struct ps_error *err)
+{
+    MYSQL_RES *result = NULL;
+    enum ps_status status = dst_mysql_query(d, sql, strlen(sql), &result, err);
+    MYSQL_ROW row = result == NULL ? NULL : mysql_fetch_row(result);
+    *out_found = row != NULL && row[0] != NULL;
+    *out = *out_found ? strtoll(row[0], NULL, 10) : 0;
+    mysql_free_result(result);
+    return status;
+}
+
 void
 dst_mysql_roll_back(struct dst_mysql *d)
 {

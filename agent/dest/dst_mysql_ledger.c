@@ -90,19 +90,6 @@ lock_name(struct ps_id name, char out[64])
     snprintf(out, 64, "penstock %s", ps_id_text(name, id));
 }
 
-static enum ps_status
-read_number(struct dst_mysql *d, const char *sql, bool *out_found, int64_t *out,
-            struct ps_error *err)
-{
-    MYSQL_RES *result = NULL;
-    enum ps_status status = dst_mysql_query(d, sql, strlen(sql), &result, err);
-    MYSQL_ROW row = result == NULL ? NULL : mysql_fetch_row(result);
-    *out_found = row != NULL && row[0] != NULL;
-    *out = *out_found ? strtoll(row[0], NULL, 10) : 0;
-    mysql_free_result(result);
-    return status;
-}
-
 /* The lock is the session's name: a successor learns from it which session has it, also while that
  * session waits for rows of a client that is stopped. */
 static enum ps_status
@@ -114,7 +101,7 @@ take_name(struct dst_mysql *d, struct ps_id name, struct ps_error *err)
     int64_t taken = 0;
     lock_name(name, lock);
     snprintf(sql, sizeof sql, "SELECT GET_LOCK('%s', %d)", lock, TWIN_SECONDS);
-    enum ps_status status = read_number(d, sql, &found, &taken, err);
+    enum ps_status status = dst_mysql_number(d, sql, &found, &taken, err);
     if (status == PS_OK && taken != 1) {
         return ps_fail_code(err, PS_AGAIN, "lock_timeout", "%s: another session is at work on %s",
                             d->shown, lock);
@@ -161,7 +148,7 @@ dst_mysql_end_twins(struct dst_mysql *d, struct ps_id name, struct ps_error *err
                  " AND info LIKE '%%INFILE ''%s''%%' LIMIT 1",
                  lock);
     }
-    enum ps_status status = read_number(d, sql, &found, &session, err);
+    enum ps_status status = dst_mysql_number(d, sql, &found, &session, err);
     return status == PS_OK && found ? kill_session(d, session, err) : status;
 }
 
@@ -277,7 +264,7 @@ op_take_turn(void *driver, struct ps_id pipeline, struct ps_error *err)
     int64_t taken = 0;
     snprintf(sql, sizeof sql, "SELECT GET_LOCK('penstock turn %s', %d)", ps_id_text(pipeline, id),
              TURN_SECONDS);
-    enum ps_status status = read_number(d, sql, &found, &taken, err);
+    enum ps_status status = dst_mysql_number(d, sql, &found, &taken, err);
     return status != PS_OK || taken == 1
                ? status
                : ps_fail_code(err, PS_AGAIN, "turn_timeout",

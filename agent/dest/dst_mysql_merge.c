@@ -3,6 +3,7 @@
  * from there into the table by statements whose counts are exact. INSERT IGNORE is not among them:
  * it takes every error for a conflict. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
 
 #include "agent/dest/dst_mysql.h"
@@ -10,6 +11,8 @@
 
 #define STAGE "_penstock_stage"
 #define NUMBER "_penstock_n"
+
+enum { MERGE_TRIES = 5 };
 
 /* Each key column, quoted, in place of every "$" of the pattern. */
 static void
@@ -27,13 +30,16 @@ append_keys(const struct dst_mysql *d, const char *between, const char *pattern,
     }
 }
 
-/* The rows of a batch, one a key: the first, or the last, or that of the largest order_by. */
+/* The rows of a batch, one a key: the first, or the last, or that of the largest order_by. A NULL
+ * in a key is no key: such rows stay apart. */
 static void
 append_collapsed(const struct dst_mysql *d, struct ps_buf *sql)
 {
     ps_buf_xprintf(sql, "(SELECT * FROM (SELECT s0.*, ROW_NUMBER() OVER (PARTITION BY ");
     append_keys(d, ", ", "$", sql);
-    ps_buf_xprintf(sql, " ORDER BY ");
+    ps_buf_xprintf(sql, ", CASE WHEN ");
+    append_keys(d, " OR ", "$ IS NULL", sql);
+    ps_buf_xprintf(sql, " THEN " NUMBER " END ORDER BY ");
     if (d->on_conflict == MY_CONFLICT_SKIP) {
         ps_buf_xprintf(sql, NUMBER);
     } else {
@@ -219,7 +225,79 @@ dst_mysql_make_stage(struct dst_mysql *d, const struct dst_mysql_shape *shape, s
         ps_buf_clear(&sql);
         append_update(d, shape, &sql);
         d->merge_update_sql = ps_xstrdup(ps_buf_str(&sql));
+        ps_buf_clear(&sql);
+        ps_buf_xprintf(&sql, "SELECT count(*) FROM ");
+        append_collapsed(d, &sql);
+        d->merge_count_sql = ps_xstrdup(ps_buf_str(&sql));
     }
     ps_buf_fini(&sql);
     return PS_OK;
+}
+
+/* ---- the statements, run */
+
+static uint64_t
+matched_rows(MYSQL *conn)
+{
+    static const char words[] = "Rows matched: ";
+    const char *info = mysql_info(conn);
+    const char *at = info == NULL ? NULL : strstr(info, words);
+    return at == NULL ? 0 : strtoull(at + sizeof words - 1, NULL, 10);
+}
+
+/* Updates what is there and inserts what is not. *out_refused as dst_mysql_try. */
+static enum ps_status
+update_and_insert(struct dst_mysql *d, struct dst_mysql_merged *out, bool *out_refused,
+                  struct ps_error *err)
+{
+    const char *update = d->merge_update_sql;
+    const char *insert = d->merge_insert_sql;
+    enum ps_status status = PS_OK;
+    for (int tries = 0; tries < MERGE_TRIES; tries++) {
+        if (update != NULL) {
+            status = dst_mysql_try(d, update, strlen(update), out_refused, err);
+            out->updated = status == PS_OK && !*out_refused ? matched_rows(d->conn) : 0;
+        }
+        if (status == PS_OK && !*out_refused) {
+            status = dst_mysql_try(d, insert, strlen(insert), out_refused, err);
+            out->inserted = status == PS_OK && !*out_refused ? mysql_affected_rows(d->conn) : 0;
+        }
+        /* Another session's row may have come in between; or it is one of another unique key. */
+        if (status != PS_OK || !*out_refused || mysql_errno(d->conn) != ER_DUP_ENTRY) {
+            break;
+        }
+    }
+    return status;
+}
+
+/* What another session committed behind our UPDATE and before our INSERT is known to neither. Of
+ * that, nothing can be lost by an UPDATE behind the INSERT: what we inserted matches, too. */
+static enum ps_status
+update_behind(struct dst_mysql *d, struct dst_mysql_merged *out, bool *out_refused,
+              struct ps_error *err)
+{
+    bool found = false;
+    int64_t keys = 0;
+    enum ps_status status = dst_mysql_number(d, d->merge_count_sql, &found, &keys, err);
+    if (status != PS_OK || out->updated + out->inserted >= (uint64_t)keys) {
+        return status;
+    }
+    status = dst_mysql_try(d, d->merge_update_sql, strlen(d->merge_update_sql), out_refused, err);
+    if (status == PS_OK && !*out_refused) {
+        uint64_t matched = matched_rows(d->conn);
+        out->updated = matched > out->inserted ? matched - out->inserted : 0;
+    }
+    return status;
+}
+
+enum ps_status
+dst_mysql_merge(struct dst_mysql *d, uint64_t given, struct dst_mysql_merged *out,
+                bool *out_refused, struct ps_error *err)
+{
+    *out_refused = false;
+    enum ps_status status = update_and_insert(d, out, out_refused, err);
+    bool missing = out->updated + out->inserted < given;
+    return status == PS_OK && !*out_refused && missing && d->merge_update_sql != NULL
+               ? update_behind(d, out, out_refused, err)
+               : status;
 }

@@ -66,12 +66,14 @@ dst_mysql_plan_drop(struct dst_mysql *d)
     ps_free(d->load_tail);
     ps_free(d->merge_update_sql);
     ps_free(d->merge_insert_sql);
+    ps_free(d->merge_count_sql);
     d->columns = NULL;
     d->target = NULL;
     d->names = NULL;
     d->load_tail = NULL;
     d->merge_update_sql = NULL;
     d->merge_insert_sql = NULL;
+    d->merge_count_sql = NULL;
     d->column_count = 0;
     d->ncols = 0;
     d->stage_used = false;

@@ -14,7 +14,6 @@
 enum {
     STATEMENT_BYTES = 1024 * 1024, /* of an INSERT, where the server takes as much */
     SLICE_LEAST = 16,
-    MERGE_TRIES = 5,
 };
 
 /* Why the server refused a row; text is empty when it did not. row: which of the statement's, from
@@ -165,15 +164,6 @@ load_all(struct dst_mysql_rows *rows, bool *out_refused, struct ps_error *err)
 
 /* ---- staging table into the table */
 
-static uint64_t
-matched_rows(MYSQL *conn)
-{
-    static const char words[] = "Rows matched: ";
-    const char *info = mysql_info(conn);
-    const char *at = info == NULL ? NULL : strstr(info, words);
-    return at == NULL ? 0 : strtoull(at + sizeof words - 1, NULL, 10);
-}
-
 static void
 keep_refusal(struct dst_mysql *d, struct refusal *out)
 {
@@ -185,32 +175,15 @@ keep_refusal(struct dst_mysql *d, struct refusal *out)
 static enum ps_status
 merge(struct dst_mysql_rows *rows, uint64_t given, struct refusal *refusal, struct ps_error *err)
 {
-    struct dst_mysql *d = rows->d;
-    const char *update = d->merge_update_sql;
-    const char *insert = d->merge_insert_sql;
-    uint64_t updated = 0;
-    enum ps_status status = PS_OK;
+    struct dst_mysql_merged merged = {0};
     bool refused = false;
-    for (int tries = 0; tries < MERGE_TRIES; tries++) {
-        if (update != NULL) {
-            status = dst_mysql_try(d, update, strlen(update), &refused, err);
-            updated = status == PS_OK && !refused ? matched_rows(d->conn) : 0;
-        }
-        if (status == PS_OK && !refused) {
-            status = dst_mysql_try(d, insert, strlen(insert), &refused, err);
-        }
-        /* Another session's row may have come in between; or it is one of another unique key. */
-        if (status != PS_OK || !refused || mysql_errno(d->conn) != ER_DUP_ENTRY) {
-            break;
-        }
-    }
+    enum ps_status status = dst_mysql_merge(rows->d, given, &merged, &refused, err);
     if (status == PS_OK && refused) {
-        keep_refusal(d, refusal);
+        keep_refusal(rows->d, refusal);
     } else if (status == PS_OK) {
-        uint64_t inserted = mysql_affected_rows(d->conn);
-        rows->counts.inserted += inserted;
-        rows->counts.updated += updated;
-        rows->counts.skipped += given - inserted - updated;
+        rows->counts.inserted += merged.inserted;
+        rows->counts.updated += merged.updated;
+        rows->counts.skipped += given - merged.inserted - merged.updated;
     }
     return status;
 }

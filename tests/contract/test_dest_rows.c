@@ -407,6 +407,22 @@ Test(dest_rows, replace_is_the_whole_row_update_only_what_is_loaded)
     fixture_batch_fini(&batch);
 }
 
+Test(dest_rows, a_null_is_no_key)
+{
+    begin_table("CREATE TABLE t(id BIGINT UNIQUE, name VARCHAR(20))",
+                "  key: [id]\n  on_conflict: update\n  last_commit_wins: true\n");
+    struct fixture_batch batch;
+    fixture_batch_init(&f, &batch, 2, 1);
+    fixture_row(&batch, "ns", "a");
+    fixture_row(&batch, "is", (int64_t)1, "b");
+    fixture_row(&batch, "ns", "c");
+    load_is(&f, &batch, DEST_LOADED);
+    counts_add_up(&batch);
+    cr_assert_eq(batch.result.counts.inserted, 3);
+    fixture_batch_fini(&batch);
+    rows_are("SELECT name FROM t ORDER BY 1", "a|b|c");
+}
+
 Test(dest_rows, an_update_that_the_table_refuses_is_a_reject)
 {
     begin_table("CREATE TABLE t(id BIGINT PRIMARY KEY, name VARCHAR(100) UNIQUE);"
