@@ -540,6 +540,7 @@ eng_reconcile_chunk(struct engine *engine, struct eng_task *task, const Penstock
         eng_task_end(engine, task);
         return false;
     }
+    eng_reconcile_look_again(engine, p);
     for (size_t i = 0; reading->is_ours && i < chunk->n_ranges; i++) {
         eng_reconcile_range(engine, p, chunk->ranges[i]);
     }

@@ -89,6 +89,8 @@ bool eng_reconcile_refuse(struct engine *engine, struct eng_pipeline *pipeline, 
                           const char *text);
 
 /* ---- eng_reconcile_range.c */
+/* A chunk behind the first begins: the current batch partition may have changed since the last. */
+void eng_reconcile_look_again(struct engine *engine, struct eng_pipeline *pipeline);
 void eng_reconcile_range(struct engine *engine, struct eng_pipeline *pipeline,
                          const Penstock__LedgerRange *range);
 /* All of the current batch partition's ranges were seen. */

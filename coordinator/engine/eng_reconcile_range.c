@@ -43,6 +43,19 @@ begin_object(struct engine *engine, struct eng_pipeline *p, struct bp_hash hash,
     p->report->objects_unknown += match.found ? 0 : 1;
 }
 
+/* Between two chunks batches are settled, and cut ones loaded: what is saved in the end must begin
+ * from what the catalog says now. */
+void
+eng_reconcile_look_again(struct engine *engine, struct eng_pipeline *p)
+{
+    struct eng_reading *reading = p->reading;
+    if (reading->has_hash && reading->has_object) {
+        uint64_t id = reading->object.row.id;
+        eng_store_end_object(&reading->object);
+        reading->has_object = eng_store_get_object(engine, p, id, &reading->object);
+    }
+}
+
 /* ---- what the ledger has of it */
 static void
 add_cover(struct eng_reading *reading, uint64_t from, uint64_t to)

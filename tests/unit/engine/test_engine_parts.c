@@ -244,6 +244,7 @@ struct known {
 };
 
 static const char key[] = "big.csv";
+static uint8_t ledger_uuid[PS_ID_BYTES] = {77};
 
 static void
 fill_known(Penstock__TaskResult *result, const struct known *known, size_t count)
@@ -253,14 +254,13 @@ fill_known(Penstock__TaskResult *result, const struct known *known, size_t count
     static Penstock__LedgerRange ranges[8];
     static Penstock__LedgerRange *ranges_at[8];
     static struct bp_hash hash;
-    static uint8_t uuid[PS_ID_BYTES] = {77};
     static uint8_t batches[8][PS_ID_BYTES];
     dest = (Penstock__DestState)PENSTOCK__DEST_STATE__INIT;
     totals = (Penstock__Counts)PENSTOCK__COUNTS__INIT;
     hash = ps_bp_hash(ps_span_str(key), ps_span_str("v1"));
     result->dest = &dest;
     dest.has_pipeline_uuid = dest.has_generation = dest.has_batches = count > 0;
-    dest.pipeline_uuid = proto_bytes(uuid, sizeof uuid);
+    dest.pipeline_uuid = proto_bytes(ledger_uuid, sizeof ledger_uuid);
     dest.generation = 1;
     dest.batches = count;
     dest.totals = &totals;
@@ -663,6 +663,79 @@ Test(engine_parts, holes_of_a_ledger_are_cut_between_what_it_knows)
         (void)sync(2, 0, 0);
     }
     cr_assert_eq(object().offset, 3100, "over what the ledger knows");
+}
+
+/* ---- the ledger is read while leaves go on */
+static bool
+take_pipeline(void *ctx, const struct cat_pipeline *row)
+{
+    *(uint64_t *)ctx = row->bytes_pending;
+    memcpy(ledger_uuid, row->uuid.id.b, PS_ID_BYTES);
+    return true;
+}
+
+static uint64_t
+bytes_pending(void)
+{
+    uint64_t bytes = 0;
+    cr_assert_eq(cat_pipeline_all(catalog, take_pipeline, &bytes, &err), PS_OK, "%s", err.text);
+    return bytes;
+}
+
+struct reading {
+    uint8_t task_id[PS_ID_BYTES];
+    uint64_t epoch;
+    uint32_t chunk;
+};
+
+static void
+begin_reading(const Penstock__SyncReply *orders, struct reading *out)
+{
+    cr_assert_eq(orders->n_tasks, 1);
+    cr_assert_eq(orders->tasks[0]->kind, PENSTOCK__TASK_KIND__TASK_RECONCILE);
+    *out = (struct reading){.epoch = orders->tasks[0]->epoch};
+    memcpy(out->task_id, orders->tasks[0]->task_id.data, PS_ID_BYTES);
+}
+
+static void
+send_chunk(struct reading *reading, const struct known *known, size_t count, bool last)
+{
+    Penstock__TaskResult result = PENSTOCK__TASK_RESULT__INIT;
+    result.origin = origin();
+    result.task_id = proto_bytes(reading->task_id, PS_ID_BYTES);
+    result.epoch = reading->epoch;
+    result.chunk = reading->chunk++;
+    result.ok = true;
+    result.last = last;
+    fill_known(&result, known, count);
+    send(MSG_TASK_RESULT, &result.base);
+    cr_assert_eq(((Penstock__ReportReply *)(void *)reply.message)->answer,
+                 PENSTOCK__ANSWER__ANSWER_OK);
+}
+
+/* Leases outlive the wish to read the ledger: what they end with between two chunks stays true. */
+Test(engine_parts, what_is_settled_between_two_chunks_of_a_ledger_stays)
+{
+    split();
+    uint64_t cut = object().cut_offset;
+    const struct known known[] = {{0, 1005, false}, {cut + 100, cut + 600, false}};
+    cr_assert_lt(known[1].end, SIZE);
+    uint64_t second = 1005 + cut_at(1005)->target;
+    uint64_t size = cut_at(second)->target;
+    (void)bytes_pending(); /* and the uuid that the fence has */
+    fail(cut_at(second), PENSTOCK__FAIL_CLASS__FAIL_RANGE_CONFLICT, "range_conflict");
+    struct reading reading;
+    begin_reading(sync(1, 1, 0), &reading);
+    cr_assert(cut_at(second)->tombstone);
+    send_chunk(&reading, known, 2, false);
+    done(cut_at(1005), PENSTOCK__OUTCOME__OUTCOME_LOADED, 1005, second);
+    done(cut_at(second), PENSTOCK__OUTCOME__OUTCOME_CANCELLED, 0, 0);
+    cr_assert_eq(object().offset, second);
+    send_chunk(&reading, NULL, 0, true);
+    cr_assert_eq(object().offset, second, "it never goes back");
+    cr_assert_eq(object().cut_offset, cut + 600, "what the ledger knew is taken over");
+    cr_assert_eq(object().rest_bytes, size + 100 + (SIZE - cut - 600));
+    cr_assert_eq(bytes_pending(), object().rest_bytes);
 }
 
 Test(engine_parts, an_older_agent_is_given_no_cuts)
