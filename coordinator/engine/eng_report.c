@@ -297,6 +297,8 @@ follow(struct engine *engine, struct eng_batch *b, enum sched_verdict verdict,
         break;
     case SCHED_CANCEL_CONFLICT:
         (void)eng_store_move_batch(engine, &b, BATCH_ON_CANCEL);
+        /* No page of a discovery may add what that part of the ledger which is read has already. */
+        eng_task_end_all(engine, p);
         eng_reconcile_want(engine, p);
         (void)eng_store_move_pipeline(engine, p, PIPELINE_ON_RECONCILE, NULL);
         p->dirty = true;

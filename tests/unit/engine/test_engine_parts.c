@@ -243,7 +243,8 @@ struct known {
     bool eof;
 };
 
-static const char key[] = "big.csv";
+static const char *key = "big.csv";
+static bool looks_again; /* every second */
 static uint8_t ledger_uuid[PS_ID_BYTES] = {77};
 
 static void
@@ -324,10 +325,14 @@ answer_task(const Penstock__Task *task, const struct known *known, size_t count)
 static void
 prepare(const struct known *known, size_t count)
 {
-    submit(COMMAND_PUT, "{\"name\":\"p\",\"source\":{\"url\":\"file:/d/*.csv\"},"
-                        "\"destination\":{\"url\":\"sqlite:/d/x.db\",\"table\":\"t\"},"
-                        "\"errors\":{\"on_failure\":\"skip\"},"
-                        "\"limits\":{\"batch_bytes\":1000}}");
+    char spec[300];
+    snprintf(
+        spec, sizeof spec,
+        "{\"name\":\"p\",\"source\":{\"url\":\"file:/d/*.csv\",\"discover\":{\"mode\":\"%s\"%s}},"
+        "\"destination\":{\"url\":\"sqlite:/d/x.db\",\"table\":\"t\"},"
+        "\"errors\":{\"on_failure\":\"skip\"},\"limits\":{\"batch_bytes\":1000}}",
+        looks_again ? "continuous" : "once", looks_again ? ",\"interval\":\"1s\"" : "");
+    submit(COMMAND_PUT, spec);
     hello();
     submit(COMMAND_START, NULL);
     for (int i = 0; i < 4 && strcmp(pipeline.state, "running") != 0; i++) {
@@ -691,10 +696,10 @@ struct reading {
 static void
 begin_reading(const Penstock__SyncReply *orders, struct reading *out)
 {
-    cr_assert_eq(orders->n_tasks, 1);
-    cr_assert_eq(orders->tasks[0]->kind, PENSTOCK__TASK_KIND__TASK_RECONCILE);
-    *out = (struct reading){.epoch = orders->tasks[0]->epoch};
-    memcpy(out->task_id, orders->tasks[0]->task_id.data, PS_ID_BYTES);
+    const Penstock__Task *task = orders->n_tasks > 0 ? orders->tasks[orders->n_tasks - 1] : NULL;
+    cr_assert(task != NULL && task->kind == PENSTOCK__TASK_KIND__TASK_RECONCILE);
+    *out = (struct reading){.epoch = task->epoch};
+    memcpy(out->task_id, task->task_id.data, PS_ID_BYTES);
 }
 
 static void
@@ -736,6 +741,30 @@ Test(engine_parts, what_is_settled_between_two_chunks_of_a_ledger_stays)
     cr_assert_eq(object().cut_offset, cut + 600, "what the ledger knew is taken over");
     cr_assert_eq(object().rest_bytes, size + 100 + (SIZE - cut - 600));
     cr_assert_eq(bytes_pending(), object().rest_bytes);
+}
+
+/* What would come in between is loaded, and not in what was read of the ledger so far. */
+Test(engine_parts, nothing_is_discovered_while_a_ledger_is_read)
+{
+    looks_again = true;
+    split();
+    now_ms += 1000;
+    (void)bytes_pending();
+    uint8_t id[PS_ID_BYTES];
+    Penstock__Task look = *sync(0, 1, 0)->tasks[0];
+    cr_assert_eq(look.kind, PENSTOCK__TASK_KIND__TASK_DISCOVER);
+    memcpy(id, look.task_id.data, sizeof id);
+    look.task_id.data = id;
+    fail(cut_at(1005), PENSTOCK__FAIL_CLASS__FAIL_RANGE_CONFLICT, "range_conflict");
+    struct reading reading;
+    begin_reading(sync(0, 2, 0), &reading);
+    send_chunk(&reading, (const struct known[]){{0, 1005, false}}, 1, false);
+    key = "another.csv";
+    send_chunk(&reading, (const struct known[]){{0, 500, true}}, 1, false);
+    answer_task(&look, NULL, 0);
+    send_chunk(&reading, (const struct known[]){{0, 500, true}}, 1, true);
+    submit(COMMAND_WATCH, NULL);
+    cr_assert_str_eq(pipeline.state, "running", "%s", pipeline.reason);
 }
 
 Test(engine_parts, an_older_agent_is_given_no_cuts)
