@@ -154,13 +154,48 @@ sim_check_is_reconciled(struct sim *sim)
 
 /* ---- what must hold at the end */
 static bool
+take_known(void *ctx, const struct cat_batch *row)
+{
+    (void)row;
+    *(bool *)ctx = true;
+    return false;
+}
+
+/* A batch of a lost history in which no record begins conflicts with nobody: it may be committed
+ * after the ledger was last read, and only the next reading counts it. */
+static uint64_t
+count_unheard(struct sim *sim, uint64_t pipeline_id)
+{
+    uint64_t count = 0;
+    size_t cursor = 0;
+    struct ps_span key;
+    void *value = NULL;
+    while (sim_forgets(sim) && ps_map_next(sim->dest.ledger, &cursor, &key, &value)) {
+        const struct sim_entry *entry = value;
+        struct ps_error err = {0};
+        struct batch_id id;
+        bool known = false;
+        if (entry->tombstone || entry->generation != sim->dest.generation ||
+            entry->counts->decoded > 0) {
+            continue;
+        }
+        SIM_CHECK(sim, ps_id_from_span(key, &id.id));
+        SIM_CHECK(sim,
+                  cat_batch_get(sim->catalog, pipeline_id, id, take_known, &known, &err) == PS_OK);
+        count += known ? 0 : 1;
+    }
+    return count;
+}
+
+static bool
 check_counts(void *ctx, const struct cat_pipeline *row)
 {
     struct sim *sim = ctx;
     struct sim_total total = sim_dest_total(sim);
     SIM_CHECK(sim, row->counts.decoded == total.records);
     SIM_CHECK(sim, row->counts.inserted == total.records);
-    SIM_CHECK(sim, row->batches_loaded == total.batches);
+    SIM_CHECK(sim, row->batches_loaded <= total.batches);
+    SIM_CHECK(sim, row->batches_loaded + count_unheard(sim, row->id) >= total.batches);
     return true;
 }
 
