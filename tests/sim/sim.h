@@ -23,6 +23,12 @@ struct sim_lease { /* the newest of a batch */
     uint64_t generation;
 };
 
+/* How often segments were used again and given up, over all runs that share it. */
+struct sim_stage_seen {
+    uint64_t adopted;
+    uint64_t unstaged;
+};
+
 struct sim_plan { /* what happens in a run */
     uint64_t seed;
     uint32_t agents;
@@ -55,7 +61,8 @@ struct sim_plan { /* what happens in a run */
     uint32_t work_most_ms; /* a batch's, also without faults; 0: as it comes */
     int64_t most_ms;       /* the whole run, where work_most_ms is given */
     uint32_t max_retries;
-    const char *on_failure; /* "skip" "stop" */
+    const char *on_failure;            /* "skip" "stop" */
+    struct sim_stage_seen *stage_seen; /* NULL: not counted */
 };
 
 /* ---- sim_dest.c: source and destination */

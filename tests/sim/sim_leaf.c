@@ -6,6 +6,7 @@
 
 #include "common/alloc.h"
 #include "tests/sim/sim_cut.h"
+#include "tests/sim/sim_stage.h"
 #include "tests/sim/sim_task.h"
 
 enum {
@@ -155,6 +156,7 @@ say_done(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, struct
     done.ends = entry->ends;
     done.n_ends = entry->end_count;
     sim_leaf_say(sim, agent, leaf, MSG_LEAF_DONE, &done.base);
+    sim_stage_done(sim, leaf, work);
     free_work(work);
 }
 
@@ -465,6 +467,20 @@ seal(struct sim *sim, uint64_t a, uint64_t b, void *own)
         sim_cut_decode(sim, work);
         sim_cut_park(sim, agent, leaf, work);
     } else {
+        sim_stage_seal(sim, leaf, work);
+        sim_leaf_sealed(sim, agent, leaf, work);
+    }
+}
+
+/* Decoded in an earlier life: there is nothing to fetch. */
+static void
+take_up(struct sim *sim, uint64_t a, uint64_t b, void *own)
+{
+    (void)own;
+    struct sim_agent *agent = sim_agent_alive(sim, a);
+    struct sim_leaf *leaf = NULL;
+    struct sim_work *work = sim_leaf_find_work(agent, b, &leaf);
+    if (work != NULL && !leaf->stuck && !sim_agent_is_paused(sim, agent, take_up, a, b)) {
         sim_leaf_sealed(sim, agent, leaf, work);
     }
 }
@@ -511,6 +527,10 @@ on_grant(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf,
     work->busy_in = sim;
     work->busy_count = &leaf->batches;
     sim_busy_change(sim, leaf->batches++ == 0 ? 1 : 0);
+    if (sim_stage_adopt(sim, leaf, work)) {
+        sim_at(sim, 1, take_up, sim_agent_who(agent), work->serial, NULL);
+        return;
+    }
     sim_at(sim, fetch_until_ms(sim, leaf) - sim->now_ms, seal, sim_agent_who(agent), work->serial,
            NULL);
 }
@@ -639,6 +659,8 @@ on_mail(struct sim *sim, struct sim_agent *agent, struct sim_leaf *leaf, struct 
     } else if (mail->type == MSG_LEAF_PROOF) {
         sim_cut_proof(sim, agent, leaf,
                       ((const Penstock__LeafProof *)(void *)mail->message)->proof);
+    } else if (mail->type == MSG_LEAF_UNSTAGE) {
+        sim_stage_drop(sim, agent, leaf, (const Penstock__LeafUnstage *)(void *)mail->message);
     } else if (mail->type == MSG_LEAF_DRAIN) {
         leaf->draining = true;
         end_when_drained(sim, sim_agent_who(agent), which(leaf), NULL);
@@ -682,11 +704,13 @@ sim_leaf_progress(struct sim *sim, struct sim_agent *agent, struct sim_leaf *lea
 {
     Penstock__LeafStatus status = PENSTOCK__LEAF_STATUS__INIT;
     Penstock__LeafProgress progress = PENSTOCK__LEAF_PROGRESS__INIT;
-    Penstock__Held held[CONTROL_LEAF_BATCHES];
-    Penstock__Held *held_at[CONTROL_LEAF_BATCHES];
+    Penstock__Held held[2 * CONTROL_LEAF_BATCHES];
+    Penstock__Held *held_at[2 * CONTROL_LEAF_BATCHES];
     status.leaf = leaf->number;
     progress.status = &status;
     progress.n_held = sim_cut_held(leaf, held, CONTROL_LEAF_BATCHES);
+    progress.n_held +=
+        sim_stage_held(leaf, &held[progress.n_held], 2 * CONTROL_LEAF_BATCHES - progress.n_held);
     progress.held = held_at;
     for (size_t i = 0; i < progress.n_held; i++) {
         held_at[i] = &held[i];
@@ -724,6 +748,7 @@ come_up(struct sim *sim, uint64_t a, uint64_t b, void *own)
     ready.leaf = leaf->number;
     ready.pid = leaf->life;
     sim_leaf_say(sim, agent, leaf, MSG_LEAF_READY, &ready.base);
+    sim_stage_open(sim, agent, leaf);
     beat(sim, a, b, NULL);
 }
 

@@ -7,7 +7,12 @@
 #include "agent/control/control_core.h"
 #include "tests/sim/sim.h"
 
-enum { SIM_LEAVES_MOST = 64, SIM_MAIL_MS = 1 };
+enum { SIM_LEAVES_MOST = 64, SIM_MAIL_MS = 1, SIM_STORED_MOST = 32 };
+
+struct sim_stored { /* a sealed segment */
+    uint8_t id[PS_ID_BYTES];
+    uint64_t epoch;
+};
 
 struct sim_leaf {
     uint32_t number;
@@ -21,6 +26,8 @@ struct sim_leaf {
     struct ps_list inbox; /* struct sim_mail */
     struct ps_list outbox;
     struct ps_list work;
+    struct sim_stored stored[SIM_STORED_MOST]; /* outlives the process and its agent */
+    size_t stored_count;
 };
 
 struct sim_agent {

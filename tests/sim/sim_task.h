@@ -15,6 +15,7 @@ struct sim_work { /* a batch or a task */
     uint32_t *busy_count;
     bool cancelled;
     bool committing;
+    bool stored; /* in the leaf's folder: sim_stage.h */
     uint64_t fault_bp;
     /* A range that begins at a cut: sim_cut.h. */
     uint64_t start;

@@ -65,9 +65,10 @@ plan_of(uint64_t seed)
 
 /* The hash of all of them: two builds that print the same one have done the same. */
 static uint64_t
-run_one(uint64_t seed, uint64_t all, bool twice)
+run_one(uint64_t seed, uint64_t all, bool twice, struct sim_stage_seen *seen)
 {
     struct sim_plan plan = plan_of(seed);
+    plan.stage_seen = seen;
     uint64_t hash = 0;
     sim_run(&plan, &hash, NULL);
     if (twice) { /* the same seed, the same run */
@@ -85,12 +86,16 @@ Test(sim_engine, seeds, .timeout = 1800)
     uint64_t first = only != 0 ? only : 1;
     uint64_t last = only != 0 ? only : from_env("PENSTOCK_SIM_SEEDS", 200);
     uint64_t all = 0xcbf29ce484222325U;
+    struct sim_stage_seen seen = {0};
     for (uint64_t seed = first; seed <= last; seed++) {
-        all = run_one(seed, all, seed % 10 == 0 || only != 0);
+        all = run_one(seed, all, seed % 10 == 0 || only != 0, &seen);
     }
     printf("seeds %llu to %llu: hash %016llx\n", (unsigned long long)first,
            (unsigned long long)last, (unsigned long long)all);
+    printf("segments: %llu used again, %llu given up\n", (unsigned long long)seen.adopted,
+           (unsigned long long)seen.unstaged);
     fflush(stdout);
+    cr_assert(last - first < 100 || (seen.adopted > 0 && seen.unstaged > 0));
 }
 
 static const uint64_t regressions[] = {
@@ -103,7 +108,7 @@ Test(sim_engine, regressions, .timeout = 280)
 {
     log_setup("sim", LOG_OFF, LOG_TEXT);
     for (size_t i = 0; i < sizeof regressions / sizeof regressions[0]; i++) {
-        (void)run_one(regressions[i], 0, true);
+        (void)run_one(regressions[i], 0, true, NULL);
     }
 }
 
