@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One object taken in parallel, by hand: one agent with four leaves, single messages, virtual time.
  * The object has 10,000 bytes and a batch takes 1,000. */
-#include <criterion/criterion.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "common/alloc.h"
 #include "common/ids.h"
-#include "common/log.h"
-#include "coordinator/catalog/catalog.h"
-#include "coordinator/engine/engine.h"
+#include "tests/unit/engine/engine_hand.h"
 
 enum { SIZE = 10000, BATCH = 1000, MOST = 64 };
 
-static int64_t now_ms;
-static struct catalog *catalog;
-static struct engine *engine;
-static struct ps_error err;
-static uint8_t counter;
-static uint8_t life[PS_ID_BYTES] = {1};
-static uint64_t seq;
-static Penstock__Stamp seen = PENSTOCK__STAMP__INIT;
+static struct hand_agent agent = {.name = "a", .life = {1}, .leaves = 4};
 
 /* Grants that were not reported yet, as held. */
 static struct lease {
@@ -44,42 +32,6 @@ static struct {
     char state[40];
     char reason[300];
 } pipeline;
-static struct {
-    enum msg_type type;
-    ProtobufCMessage *message;
-    size_t count;
-} reply;
-
-static int64_t
-clock_ms(void *ctx)
-{
-    (void)ctx;
-    return now_ms;
-}
-
-static void
-random_bytes(void *ctx, void *out, size_t bytes)
-{
-    (void)ctx;
-    memset(out, ++counter, bytes);
-}
-
-static void
-open_engine(void)
-{
-    struct engine_env env = {
-        .mono_ms = clock_ms, .wall_ms = clock_ms, .random = random_bytes, .catalog = catalog};
-    struct engine_config config = {
-        .heartbeat_ms = 3000, .lease_ms = 15000, .self_stop_ms = 10000, .leaf_silence_ms = 5000};
-    cr_assert_eq(engine_new(&env, &config, &engine, &err), PS_OK, "%s", err.text);
-}
-
-static void
-turn(void)
-{
-    int64_t next_ms = 0;
-    cr_assert_eq(engine_turn(engine, &next_ms, &err), PS_OK, "%s", err.text);
-}
 
 static void
 take_answer(void *ctx, const struct command_result *result)
@@ -104,54 +56,6 @@ submit(enum command_kind kind, const char *spec_json)
 }
 
 /* ---- the agent */
-static void
-take_reply(void *ctx, enum msg_type type, const ProtobufCMessage *message)
-{
-    (void)ctx;
-    struct ps_buf frame = PS_BUF_INIT;
-    msg_free(reply.message);
-    cr_assert_eq(frame_append(&frame, type, message, &err), PS_OK, "%s", err.text);
-    cr_assert_eq(frame_unpack(ps_buf_span(&frame), &reply.type, &reply.message, &err), PS_OK);
-    ps_buf_fini(&frame);
-    reply.count++;
-}
-
-static Penstock__Origin *
-origin(void)
-{
-    static Penstock__Origin out;
-    out = (Penstock__Origin)PENSTOCK__ORIGIN__INIT;
-    out.agent = (char *)(uintptr_t) "a";
-    out.incarnation = proto_bytes(life, sizeof life);
-    out.seq = ++seq;
-    out.seen = &seen;
-    return &out;
-}
-
-static void
-send(enum msg_type type, const ProtobufCMessage *message)
-{
-    struct ps_buf frame = PS_BUF_INIT;
-    struct engine_request request = {.reply = take_reply};
-    cr_assert_eq(frame_append(&frame, type, message, &err), PS_OK, "%s", err.text);
-    cr_assert_eq(frame_unpack(ps_buf_span(&frame), &request.type, &request.message, &err), PS_OK);
-    ps_buf_fini(&frame);
-    engine_submit_request(engine, &request);
-    turn();
-}
-
-static void
-hello(void)
-{
-    Penstock__Hello message = PENSTOCK__HELLO__INIT;
-    message.origin = origin();
-    message.protocol_min = message.protocol_max = 1;
-    message.version = (char *)(uintptr_t) "test";
-    message.leaves = 4;
-    message.host_token = proto_bytes("h", 1);
-    send(MSG_HELLO, &message.base);
-}
-
 static struct lease *
 find_lease(ProtobufCBinaryData batch)
 {
@@ -217,7 +121,7 @@ sync(uint32_t want, uint32_t want_tasks, uint32_t wait_ms)
         held[i].proven = leases[i].proven;
         held_at[i] = &held[i];
     }
-    message.origin = origin();
+    message.origin = origin_of(&agent);
     message.wants = wants_at;
     message.n_wants = want > 0 ? 4 : 0;
     message.held = held_at;
@@ -295,7 +199,7 @@ answer_task(const Penstock__Task *task, const struct known *known, size_t count)
         ref.version = proto_bytes("v1", 2);
         ref.has_size_bytes = true;
         ref.size_bytes = SIZE;
-        page.origin = origin();
+        page.origin = origin_of(&agent);
         page.task_id = proto_bytes(id, PS_ID_BYTES);
         page.epoch = epoch;
         page.cursor = proto_bytes("", 0);
@@ -309,7 +213,7 @@ answer_task(const Penstock__Task *task, const struct known *known, size_t count)
     Penstock__Column column = PENSTOCK__COLUMN__INIT;
     Penstock__Column *columns[] = {&column};
     column.name = column.type = (char *)(uintptr_t) "text";
-    result.origin = origin();
+    result.origin = origin_of(&agent);
     result.task_id = proto_bytes(id, PS_ID_BYTES);
     result.epoch = epoch;
     result.last = result.ok = true;
@@ -333,7 +237,7 @@ prepare(const struct known *known, size_t count)
         "\"errors\":{\"on_failure\":\"skip\"},\"limits\":{\"batch_bytes\":1000}}",
         looks_again ? "continuous" : "once", looks_again ? ",\"interval\":\"1s\"" : "");
     submit(COMMAND_PUT, spec);
-    hello();
+    hello(&agent);
     submit(COMMAND_START, NULL);
     for (int i = 0; i < 4 && strcmp(pipeline.state, "running") != 0; i++) {
         const Penstock__SyncReply *orders = sync(0, 1, 0);
@@ -343,23 +247,6 @@ prepare(const struct known *known, size_t count)
         submit(COMMAND_WATCH, NULL);
     }
     cr_assert_str_eq(pipeline.state, "running");
-}
-
-static void
-begin(void)
-{
-    log_setup("test", LOG_OFF, LOG_TEXT);
-    now_ms = 1000000;
-    cr_assert_eq(catalog_open(":memory:", &catalog, &err), PS_OK, "%s", err.text);
-    open_engine();
-}
-
-static void
-finish(void)
-{
-    engine_free(engine);
-    catalog_close(catalog);
-    msg_free(reply.message);
 }
 
 TestSuite(engine_parts, .init = begin, .fini = finish);
@@ -373,7 +260,7 @@ done(struct lease *lease, Penstock__Outcome outcome, uint64_t start, uint64_t en
     Penstock__RangeEnd range = PENSTOCK__RANGE_END__INIT;
     Penstock__RangeEnd *ranges[] = {&range};
     range.bp_id = lease->bp_id;
-    range.bp_hash = proto_bytes(life, PS_ID_BYTES);
+    range.bp_hash = proto_bytes(agent.life, PS_ID_BYTES);
     range.from = lease->from;
     range.has_start = lease->cut;
     range.start = start;
@@ -384,7 +271,7 @@ done(struct lease *lease, Penstock__Outcome outcome, uint64_t start, uint64_t en
     range.has_resume = true;
     range.resume = proto_bytes("token", 5);
     range.has_splittable = range.splittable = true;
-    message.origin = origin();
+    message.origin = origin_of(&agent);
     message.batch_id = proto_bytes(lease->batch, PS_ID_BYTES);
     message.epoch = lease->epoch;
     message.outcome = outcome;
@@ -392,8 +279,7 @@ done(struct lease *lease, Penstock__Outcome outcome, uint64_t start, uint64_t en
     message.ends = ranges;
     message.n_ends = outcome == PENSTOCK__OUTCOME__OUTCOME_CANCELLED ? 0 : 1;
     send(MSG_DONE, &message.base);
-    cr_assert_eq(((Penstock__ReportReply *)(void *)reply.message)->answer,
-                 PENSTOCK__ANSWER__ANSWER_OK);
+    cr_assert_eq(report_answer(), PENSTOCK__ANSWER__ANSWER_OK);
     *lease = leases[--lease_count];
 }
 
@@ -401,7 +287,7 @@ static void
 fail(struct lease *lease, Penstock__FailClass class, const char *code)
 {
     Penstock__Failed message = PENSTOCK__FAILED__INIT;
-    message.origin = origin();
+    message.origin = origin_of(&agent);
     message.batch_id = proto_bytes(lease->batch, PS_ID_BYTES);
     message.epoch = lease->epoch;
     message.class_ = class;
@@ -528,11 +414,11 @@ Test(engine_parts, a_loaded_part_wakes_the_next)
     Penstock__RangeEnd range = PENSTOCK__RANGE_END__INIT;
     Penstock__RangeEnd *ranges[] = {&range};
     range.bp_id = first.bp_id;
-    range.bp_hash = proto_bytes(life, PS_ID_BYTES);
+    range.bp_hash = proto_bytes(agent.life, PS_ID_BYTES);
     range.from = range.start = 1005;
     range.has_start = true;
     range.end = second + 7;
-    message.origin = origin();
+    message.origin = origin_of(&agent);
     message.batch_id = proto_bytes(first.batch, PS_ID_BYTES);
     message.epoch = first.epoch;
     message.counts = &counts;
@@ -706,7 +592,7 @@ static void
 send_chunk(struct reading *reading, const struct known *known, size_t count, bool last)
 {
     Penstock__TaskResult result = PENSTOCK__TASK_RESULT__INIT;
-    result.origin = origin();
+    result.origin = origin_of(&agent);
     result.task_id = proto_bytes(reading->task_id, PS_ID_BYTES);
     result.epoch = reading->epoch;
     result.chunk = reading->chunk++;
@@ -714,8 +600,7 @@ send_chunk(struct reading *reading, const struct known *known, size_t count, boo
     result.last = last;
     fill_known(&result, known, count);
     send(MSG_TASK_RESULT, &result.base);
-    cr_assert_eq(((Penstock__ReportReply *)(void *)reply.message)->answer,
-                 PENSTOCK__ANSWER__ANSWER_OK);
+    cr_assert_eq(report_answer(), PENSTOCK__ANSWER__ANSWER_OK);
 }
 
 /* Leases outlive the wish to read the ledger: what they end with between two chunks stays true. */
