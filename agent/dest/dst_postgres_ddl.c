@@ -572,6 +572,38 @@ find_nulls(struct dst_postgres *d, struct ps_error *err)
     return PS_OK;
 }
 
+/* $1: the table. Triggers that may change a row before the table's CHECKs see it. */
+#define BEFORE_TRIGGERS                                                                            \
+    " pg_trigger WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND (tgtype & 7) = 7"
+
+/* CHECKs of what is loaded stand at the staging table, too: COPY names the row that one refuses,
+ * while the statement from there into the table does not. */
+static enum ps_status
+copy_checks(struct dst_postgres *d, struct ps_error *err)
+{
+    struct pg_params params = {0};
+    pg_param_text(&params, d->quoted);
+    PGresult *result = dst_postgres_query(
+        d,
+        "SELECT 'ALTER TABLE pg_temp._penstock_stage ' || string_agg('ADD CONSTRAINT ' ||"
+        " quote_ident(conname) || ' ' || pg_get_constraintdef(c.oid), ', ') FROM pg_constraint c"
+        " WHERE conrelid = to_regclass($1) AND contype = 'c' AND conkey <@ (SELECT"
+        " array_agg(t.attnum) FROM pg_attribute t JOIN pg_attribute s ON s.attname = t.attname"
+        " AND s.attrelid = to_regclass('pg_temp._penstock_stage') AND s.attnum > 0"
+        " WHERE t.attrelid = to_regclass($1) AND t.attnum > 0)"
+        " AND NOT EXISTS (SELECT FROM" BEFORE_TRIGGERS ")",
+        &params, err);
+    if (result == NULL) {
+        return dst_postgres_failed(err);
+    }
+    struct ps_span text = pg_value_span(result, 0, 0);
+    char *sql = ps_xasprintf("%.*s", (int)text.len, text.len == 0 ? "" : (const char *)text.ptr);
+    PQclear(result);
+    enum ps_status status = sql[0] == '\0' ? PS_OK : dst_postgres_exec(d, sql, NULL, err);
+    ps_free(sql);
+    return status;
+}
+
 static enum ps_status
 make_stage(struct dst_postgres *d, const struct table_shape *shape, struct ps_error *err)
 {
@@ -587,6 +619,9 @@ make_stage(struct dst_postgres *d, const struct table_shape *shape, struct ps_er
     if (status == PS_OK) {
         status = dst_postgres_exec(
             d, "ALTER TABLE pg_temp._penstock_stage ADD COLUMN _penstock_n bigserial", NULL, err);
+    }
+    if (status == PS_OK) {
+        status = copy_checks(d, err);
     }
     ps_buf_clear(&sql);
     if (status == PS_OK) {
@@ -614,7 +649,8 @@ read_form(struct dst_postgres *d, struct ps_id *out, struct ps_error *err)
     pg_param_text(&params, d->quoted);
     PGresult *result = dst_postgres_query(
         d,
-        /* With the types that its columns are made of: domains' NOT NULL and enums' labels. */
+        /* With the types that its columns are made of, domains' NOT NULL and enums' labels, and
+         * with what copy_checks copies. */
         "WITH RECURSIVE made(oid) AS (SELECT atttypid FROM pg_attribute WHERE attrelid ="
         " to_regclass($1) AND attnum > 0 AND NOT attisdropped UNION SELECT below FROM made JOIN"
         " pg_type t USING (oid), LATERAL (VALUES (t.typbasetype), (t.typelem)) AS v(below)"
@@ -625,7 +661,9 @@ read_form(struct dst_postgres *d, struct ps_id *out, struct ps_error *err)
         " ORDER BY attnum), '') || coalesce((SELECT string_agg(oid::text, ',' ORDER BY oid) FROM"
         " made JOIN pg_type USING (oid) WHERE typnotnull), '') || coalesce((SELECT"
         " string_agg(quote_literal(enumlabel), ',' ORDER BY e.oid) FROM made JOIN pg_enum e ON"
-        " e.enumtypid = made.oid), '')), 'hex'),"
+        " e.enumtypid = made.oid), '') || coalesce((SELECT string_agg(c.oid::text, ',' ORDER BY"
+        " c.oid) FROM pg_constraint c WHERE conrelid = to_regclass($1) AND contype = 'c'), '')"
+        " || (SELECT count(*) FROM" BEFORE_TRIGGERS ")), 'hex'),"
         " (SELECT count(*) FROM pg_constraint WHERE conrelid = to_regclass($1) AND (contype = 't'"
         " OR (contype = 'f' AND (confrelid = conrelid OR confrelid IN (SELECT"
         " pg_partition_ancestors(conrelid)))))) FROM pg_attribute"
