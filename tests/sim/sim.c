@@ -344,7 +344,7 @@ is_over(struct sim *sim)
 {
     sim_command(sim, COMMAND_WATCH, NULL);
     turn(sim);
-    if (sim->engine == NULL || sim->raise_pending) {
+    if (sim->engine == NULL || sim->raise_pending || sim->starts_pending > 0) {
         return false;
     }
     if (strcmp(sim->state, "stalled") == 0 && !sim_check_has_bad(sim) &&

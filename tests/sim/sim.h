@@ -191,6 +191,7 @@ struct sim {
     bool disk_is_full; /* else it fails at the commit */
     bool is_mute;      /* no answer leaves this turn */
     bool raise_pending;
+    uint32_t starts_pending; /* of restored copies */
     bool is_behind; /* the engine has heard that its catalog is old, and has not read the ledger */
     uint32_t raised;
     struct sqlite3 *copy; /* of the catalog, from before; NULL: none */

@@ -37,6 +37,9 @@ command_free(struct engine_command *command)
     ps_free(command->name);
     ps_free(command->spec_json);
     ps_free(command->cursor);
+    msg_free(command->rejects == NULL ? NULL : &command->rejects->base);
+    ps_free(command->key);
+    ps_free(command->body);
 }
 
 static void
