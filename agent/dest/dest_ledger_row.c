@@ -432,7 +432,7 @@ take_owner(void *ctx, const struct dest_value *row, struct ps_error *err)
 
 /* *out_owner: another batch that owns a byte of the range; nil: none. Ranges do not overlap, so
  * only the last one that begins before our end can reach into ours; `=`: the one with our own key.
- */
+ * Where nothing began (an empty range) nothing is owned. */
 static enum ps_status
 find_owner(const struct dest_ledger *ledger, const struct dest_batch *batch,
            const struct dest_range *range, struct ps_id *out_owner, struct ps_error *err)
@@ -450,7 +450,8 @@ find_owner(const struct dest_ledger *ledger, const struct dest_batch *batch,
     return dest_ledger_run(ledger,
                            "SELECT batch_id FROM $S_penstock_ledger_range WHERE pipeline_uuid = ?"
                            " AND generation = ? AND bp_hash = ? AND (from_offset = ? OR"
-                           " (from_offset < ? AND end_offset > ?)) AND batch_id <> ?"
+                           " (from_offset < ? AND end_offset > ? AND end_offset > from_offset))"
+                           " AND batch_id <> ?"
                            " ORDER BY from_offset DESC LIMIT 1",
                            &values, &call, err);
 }

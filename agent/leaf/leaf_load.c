@@ -223,8 +223,9 @@ report(struct load *load, enum ps_status status, struct dest_result *result, str
         return;
     }
     if (status == PS_OK) {
-        ps_fail_code(err, PS_REFUSED, code, "%s",
-                     err->text[0] != '\0' ? "the destination refused the batch" : code);
+        char *why = ps_xstrdup(err->text[0] != '\0' ? err->text : code);
+        ps_fail_code(err, PS_REFUSED, code, "%s", why);
+        ps_free(why);
     } else {
         class = leaf_decide_load_failure(err);
     }

@@ -192,7 +192,9 @@ Test(dest_ledger, ranges_of_an_object_have_no_byte_in_common)
     cr_assert_eq(load_range(400, 401), DEST_LOADED);
     cr_assert_eq(load_range(100, 300), DEST_LOADED);
     cr_assert_eq(load_range(360, 370), DEST_RANGE_CONFLICT);
-    rows_are("SELECT count(*) FROM _penstock_ledger", "5");
+    cr_assert_eq(load_range(450, 450), DEST_LOADED);
+    cr_assert_eq(load_range(440, 460), DEST_LOADED, "nothing is owned where nothing began");
+    rows_are("SELECT count(*) FROM _penstock_ledger", "7");
 }
 
 enum { MANY_RANGES = 1500 };
