@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/agent.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -233,6 +235,42 @@ open_state(struct agent *agent, struct ps_error *err)
                            : ps_wrap(err, status, "state folder %s", agent->config->state_dir);
 }
 
+static bool
+has_segment(int state_fd, const char *leaf)
+{
+    char *path = ps_xasprintf("%s/stage", leaf);
+    int fd = openat(state_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    bool found = false;
+    ps_free(path);
+    for (struct dirent *entry; folder != NULL && !found && (entry = readdir(folder)) != NULL;) {
+        size_t len = strlen(entry->d_name);
+        found = len > 4 && strcmp(entry->d_name + len - 4, ".seg") == 0;
+    }
+    if (folder != NULL) {
+        closedir(folder);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    return found;
+}
+
+/* Did an earlier life leave segments? Only to wait for the leaves to say so: they look themselves.
+ */
+static bool
+has_kept(const char *state_dir)
+{
+    DIR *state = opendir(state_dir);
+    bool found = false;
+    for (struct dirent *entry; state != NULL && !found && (entry = readdir(state)) != NULL;) {
+        found = strncmp(entry->d_name, "leaf-", 5) == 0 && has_segment(dirfd(state), entry->d_name);
+    }
+    if (state != NULL) {
+        closedir(state);
+    }
+    return found;
+}
+
 static enum ps_status
 open_all(struct agent *agent, struct ps_error *err)
 {
@@ -273,6 +311,7 @@ open_all(struct agent *agent, struct ps_error *err)
         .host_token = host_token(),
         .schemes = schemes,
         .scheme_count = sizeof schemes / sizeof schemes[0],
+        .has_kept = has_kept(agent->config->state_dir),
     };
     agent->core = control_core_new(&env, &config);
     return PS_OK;

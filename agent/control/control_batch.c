@@ -136,7 +136,7 @@ uint32_t
 control_batch_want(const struct control_core *core, uint32_t leaf)
 {
     if (core->draining || core->report_count >= CONTROL_REPORTS_MAX ||
-        !control_leaf_takes_work(core, leaf)) {
+        core->turned_ms < core->ask_from_ms || !control_leaf_takes_work(core, leaf)) {
         return 0;
     }
     uint32_t taken = count_at_leaf(core, leaf, true);

@@ -55,6 +55,7 @@ control_core_new(const struct control_env *env, const struct control_config *con
     core->sync_retry_ms = CONTROL_RETRY_LEAST_MS;
     core->turned_ms = control_now(core);
     core->answered_ms = core->turned_ms;
+    core->ask_from_ms = core->turned_ms + (config->has_kept ? CONTROL_KEPT_MS : 0);
     return core;
 }
 

@@ -54,6 +54,7 @@ struct control_config {
     struct ps_id host_token;
     const char *const *schemes; /* borrowed for the core's life */
     size_t scheme_count;
+    bool has_kept; /* an earlier life left segments: its leaves say so before they ask for work */
 };
 
 enum control_state {

@@ -74,6 +74,7 @@ control_staged_put(struct control_core *core, Penstock__Staged ***out_list, Pens
     sync->has_staged_all = sync->staged_all = true;
     core->staged_news = false;
     core->staged_said_ms = now;
+    core->ask_from_ms = now; /* in the same message: it is read before what is asked for */
 }
 
 static bool

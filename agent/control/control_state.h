@@ -19,6 +19,7 @@ enum {
     CONTROL_LAST_REPORTS_MS = 10000, /* drained: how long undelivered reports keep us */
     CONTROL_REPORTS_MAX = 256,       /* no new work beyond */
     CONTROL_DOCS_MAX = 32,           /* documents kept beside those in use */
+    CONTROL_KEPT_MS = 5000,          /* leaves that keep something are waited for at the start */
     CONTROL_STAGED_AGAIN_MS = 60000, /* what is kept is listed again, for what was settled since */
 };
 
@@ -125,8 +126,9 @@ struct control_core {
     uint32_t *asked; /* wants of the last sync, a leaf each */
     uint32_t asked_tasks;
     bool asked_draining;
-    bool held_news;   /* a cut was decoded or proven since the last Sync */
-    bool staged_news; /* what leaves keep on disk is not what an answered Sync said */
+    bool held_news;      /* a cut was decoded or proven since the last Sync */
+    int64_t ask_from_ms; /* no batch is asked for before: what leaves keep would go to others */
+    bool staged_news;    /* what leaves keep on disk is not what an answered Sync said */
     int64_t staged_said_ms;
 
     struct control_leaf *leaves;

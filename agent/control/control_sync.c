@@ -204,8 +204,8 @@ send_sync(struct control_core *core, unsigned slot, int64_t now)
     put_held(core, &parts, &sync);
     put_tasks(core, &parts, &sync);
     put_known(core, &parts, &sync);
-    put_leaves(core, &parts, &sync);
     control_staged_put(core, &parts.staged_list, &sync, now);
+    put_leaves(core, &parts, &sync);
     core->asked_tasks = control_task_want(core);
     core->asked_draining = core->draining;
     core->held_news = false;
