@@ -120,6 +120,8 @@ fake_pass(struct fake *fake, int64_t ms)
     fake_turn(fake);
 }
 
+static bool fake_has_kept; /* of those made next */
+
 static struct fake *
 fake_new(uint32_t leaves)
 {
@@ -136,8 +138,12 @@ fake_new(uint32_t leaves)
         .log = fake_log,
     };
     static const char *const schemes[] = {"file"};
-    const struct control_config config = {
-        .agent_name = "a", .leaves = leaves, .pid = 1, .schemes = schemes, .scheme_count = 1};
+    const struct control_config config = {.agent_name = "a",
+                                          .leaves = leaves,
+                                          .pid = 1,
+                                          .schemes = schemes,
+                                          .scheme_count = 1,
+                                          .has_kept = fake_has_kept};
     fake->core = control_core_new(&env, &config);
     return fake;
 }

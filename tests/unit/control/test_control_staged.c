@@ -57,6 +57,36 @@ reply(struct fake *fake, unsigned slot, Penstock__Answer answer, uint8_t unstage
     fake_answer(fake, slot, MSG_SYNC_REPLY, &message.base);
 }
 
+/* Else the first leaf that is up is given what another one has on its disk. */
+Test(control_staged, nothing_is_asked_for_before_what_is_kept_is_told)
+{
+    fake_has_kept = true;
+    struct fake *fake = fake_started(2);
+    unsigned slot = 0;
+    leaf_staged(fake, 0, (const uint8_t[]){1}, 1);
+    cr_assert_eq(last_sync(fake, &slot)->n_wants, 0);
+    leaf_staged(fake, 1, NULL, 0);
+    cr_assert(last_sync(fake, &slot)->staged_all);
+    cr_assert_eq(last_sync(fake, &slot)->n_wants, 2);
+    fake_free(fake);
+}
+
+Test(control_staged, a_leaf_that_does_not_come_up_is_not_waited_for_without_end)
+{
+    fake_has_kept = true;
+    struct fake *fake = fake_started(2);
+    unsigned slot = 0;
+    leaf_staged(fake, 0, (const uint8_t[]){1}, 1);
+    (void)last_sync(fake, &slot);
+    reply(fake, slot, PENSTOCK__ANSWER__ANSWER_OK, 0);
+    cr_assert_eq(last_sync(fake, &slot)->n_wants, 0);
+    fake_pass(fake, 5000);
+    cr_assert_not(last_sync(fake, &slot)->staged_all);
+    reply(fake, slot, PENSTOCK__ANSWER__ANSWER_OK, 0);
+    cr_assert_gt(last_sync(fake, &slot)->n_wants, 0);
+    fake_free(fake);
+}
+
 Test(control_staged, half_a_list_is_not_told)
 {
     struct fake *fake = fake_started(2);
