@@ -49,13 +49,6 @@ pg_param_text(struct pg_params *params, const char *text)
 }
 
 void
-pg_param_span(struct pg_params *params, struct ps_span bytes, bool null_when_empty)
-{
-    const void *value = bytes.len == 0 ? (null_when_empty ? NULL : (const void *)"") : bytes.ptr;
-    add_param(params, OID_BYTEA, value, bytes.len);
-}
-
-void
 pg_param_id(struct pg_params *params, const struct ps_id *id)
 {
     add_param(params, OID_BYTEA, id->b, PS_ID_BYTES);

@@ -119,8 +119,7 @@ struct pg_params {
     int count;
 };
 void pg_param_int(struct pg_params *params, int64_t value);
-void pg_param_text(struct pg_params *params, const char *text); /* NULL = NULL; borrowed */
-void pg_param_span(struct pg_params *params, struct ps_span bytes, bool null_when_empty);
+void pg_param_text(struct pg_params *params, const char *text);     /* NULL = NULL; borrowed */
 void pg_param_id(struct pg_params *params, const struct ps_id *id); /* borrowed */
 
 /* Values of a result in binary form. */
@@ -164,6 +163,11 @@ PS_MUSTCHECK enum ps_status dst_postgres_replayable(struct dst_postgres *d, bool
 PS_MUSTCHECK enum ps_status dst_postgres_make_tables(struct dst_postgres *d,
                                                      const struct dest_table *table,
                                                      struct ps_error *err);
+PS_MUSTCHECK enum ps_status dst_postgres_exists(struct dst_postgres *d, const char *quoted,
+                                                bool *out, struct ps_error *err);
+
+/* ---- dst_postgres_plan.c: the plan of a load */
+
 /* Makes the plan for these columns, or does nothing where it is made. One error lists all that is
  * wrong with the table. Not within a transaction that may be rolled back. */
 PS_MUSTCHECK enum ps_status dst_postgres_plan(struct dst_postgres *d,
@@ -174,8 +178,6 @@ void dst_postgres_plan_drop(struct dst_postgres *d);
  * is another one than the plan was made for, which is dropped. Binary fields of the old types would
  * be read as other values without a word where they are equally long. */
 PS_MUSTCHECK enum ps_status dst_postgres_hold_table(struct dst_postgres *d, struct ps_error *err);
-PS_MUSTCHECK enum ps_status dst_postgres_exists(struct dst_postgres *d, const char *quoted,
-                                                bool *out, struct ps_error *err);
 
 /* ---- dst_postgres_type.c: which of our types a column's is */
 
