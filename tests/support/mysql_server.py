@@ -44,6 +44,8 @@ class MysqlServer:
         self.folder = tempfile.mkdtemp(prefix='penstock-my-', dir='/tmp')
         self.data = os.path.join(self.folder, 'data')
         self.socket = os.path.join(self.folder, 'socket')
+        # A server that starts removes the temporary tables of all others from a folder that they share.
+        self.env = {**os.environ, 'TMPDIR': self.folder}
         self.port = free_port()
         # The server refuses to run as root unless it is told to change its user.
         self.user = pwd.getpwnam('mysql') if os.getuid() == 0 else None
@@ -62,12 +64,12 @@ class MysqlServer:
                 ['mariadb-install-db', '--no-defaults', f'--datadir={self.data}', '--skip-test-db',
                  '--auth-root-authentication-method=normal', '--skip-name-resolve', '--innodb-log-file-size=16M',
                  *([f'--user={self.user.pw_name}'] if self.user else [])],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=self.env)
             if done.returncode != 0:
                 raise RuntimeError('mariadb-install-db failed: ' + done.stdout + done.stderr)
         with open(os.path.join(self.folder, 'log'), 'ab') as log:
             self.child = subprocess.Popen([self.bin, *self.settings], cwd=self.folder, stdin=subprocess.DEVNULL,
-                                          stdout=log, stderr=log)
+                                          stdout=log, stderr=log, env=self.env)
         deadline = time.monotonic() + 60
         while not self.answers():
             if self.child.poll() is not None or time.monotonic() > deadline:
