@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 import data  # noqa: E402
 import db_checker  # noqa: E402
 from checker import Expected  # noqa: E402
-from cluster import Cluster, Report, wait_for  # noqa: E402
+from cluster import Cluster, Report, skip_all, wait_for  # noqa: E402
 
 INSIDE = 'PENSTOCK_TEST_NETWORK'
 KNOWN_S = 45  # docs/POSTGRESQL.md and docs/MYSQL.md: a dead line is known after 25 s
@@ -114,8 +114,7 @@ def main():
     if why is None and not enter_namespace():
         why = 'a network namespace is not permitted here'
     if why:
-        print(f'skipped: {why}\n0 passed, 0 failed, 1 skipped')
-        return 0
+        return skip_all(why)
     loopback('up')
     with open('/proc/sys/net/ipv4/tcp_orphan_retries', 'w', encoding='ascii') as text:
         text.write('1')

@@ -4,7 +4,6 @@
 and NDJSON, kill -9 in the middle, and one large object taken in ranges while others add columns.
 
 usage: drift.py [--build build/dev] [--seed N] [--dest sqlite|postgresql] [--rounds N]"""
-import argparse
 import json
 import os
 import random
@@ -16,8 +15,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 from checker import chain_problems, LEDGER_RANGES  # noqa: E402
-from cluster import Cluster, Report, wait_for  # noqa: E402
-from pg_server import PgServer, find_bin  # noqa: E402
+from cluster import Report, skip_all, wait_for  # noqa: E402
+import db_checker  # noqa: E402
+import world as either  # noqa: E402
 
 SLOW = 'leaf.after_fetch=delay:20;leaf.after_seal=delay:20;leaf.before_done=delay:20'
 BASE = ['id', 'name']
@@ -92,40 +92,20 @@ class Source:
         return sum(1 for row in self.rows.values() if any(field not in BASE for field in row))
 
 
-class World:
-    def __init__(self, args):
-        self.args = args
-        self.cluster = Cluster(args.build)
-        self.server = PgServer().start() if args.dest == 'postgresql' else None
-
-    def __enter__(self):
-        self.cluster.__enter__()
-        return self
-
-    def __exit__(self, *what):
-        self.cluster.__exit__(*what)
-        if self.server:
-            self.server.close()
-
+class World(either.World):
     def query(self, text):
         if self.server:
             rows = self.server.lines(f'SELECT json_agg(json_build_array({text[0]})) FROM {text[1]}')
             return json.loads('\n'.join(rows) or 'null') or []
-        connection = sqlite3.connect(f'file:{self.cluster.path("out.db")}?mode=ro', uri=True,
-                                     timeout=10)
-        try:
-            return connection.execute(f'SELECT {text[0]} FROM {text[1]}').fetchall()
-        finally:
-            connection.close()
+        return self.from_file(f'SELECT {text[0]} FROM {text[1]}')
 
     def spec(self, source, mode):
-        url = self.server.url() if self.server else f'sqlite:{self.cluster.path("out.db")}'
         return {
             'name': 'drift',
             'source': {'url': f'file:{source.folder}/*.{source.kind}'},
             'columns': {'unknown': mode, 'list': [{'name': 'id', 'type': 'bigint'},
                                                   {'name': 'name', 'type': 'text'}]},
-            'destination': {'url': url, 'table': 't'},
+            'destination': {'url': self.url(), 'table': 't'},
             'limits': {'batch_bytes': '8KiB'},
         }
 
@@ -156,9 +136,7 @@ class World:
             if len(rejects) != source.rejected() or wrong:
                 found.append(f'{len(rejects)} rejects of {source.rejected()}, wrong: {wrong[:2]}')
         if not self.server:
-            connection = sqlite3.connect(self.cluster.path('out.db'))
-            found += chain_problems(connection.execute(LEDGER_RANGES).fetchall())
-            connection.close()
+            found += chain_problems(self.from_file(LEDGER_RANGES))
         return found + self.cluster.broken()
 
     def finish(self, source, mode, report, text, problems=()):
@@ -176,7 +154,7 @@ class World:
 def modes(args, folder, report, kind):
     for mode in ('ignore', 'reject', 'add'):
         source = Source(os.path.join(folder, f'{kind}-{mode}'), args.seed, kind, large=False)
-        with World(args) as world:
+        with World(args.build, args.dest) as world:
             world.begin(source, mode)
             pipeline = world.cluster.wait_end('drift', 90)
             problems = []
@@ -203,7 +181,7 @@ def modes(args, folder, report, kind):
 def beside_a_large_one(args, folder, report, kind):
     """Ranges of it are under way with the old columns while others add theirs."""
     source = Source(os.path.join(folder, f'{kind}-large'), args.seed, kind, large=True)
-    with World(args) as world:
+    with World(args.build, args.dest) as world:
         world.begin(source, 'add', SLOW)
         world.finish(source, 'add', report, f'{kind}, add beside a large object in ranges')
 
@@ -211,7 +189,7 @@ def beside_a_large_one(args, folder, report, kind):
 def kills(args, folder, report, kind, rng):
     source = Source(os.path.join(folder, f'{kind}-kill'), args.seed, kind, large=True)
     for number in range(args.rounds):
-        with World(args) as world:
+        with World(args.build, args.dest) as world:
             world.begin(source, 'add', SLOW + ';leaf.after_alter=delay:200')
             victims = []
             for _ in range(3):
@@ -236,7 +214,7 @@ def kills(args, folder, report, kind, rng):
 def after_alter(args, folder, report, kind):
     """The agent dies when the column is there and nobody knows."""
     source = Source(os.path.join(folder, f'{kind}-alter'), args.seed, kind, large=False)
-    with World(args) as world:
+    with World(args.build, args.dest) as world:
         world.begin(source, 'add', f'leaf.after_alter=crash:{world.cluster.path("crashed")}')
         world.finish(source, 'add', report, f'{kind}, a leaf dies after ALTER TABLE')
 
@@ -246,7 +224,7 @@ def too_many(args, folder, report):
     with open(os.path.join(source.folder, 'zz.csv'), 'w', encoding='utf-8') as out:
         names = [f'f{i}' for i in range(60)]
         out.write(','.join(BASE + names) + '\n' + ','.join(['1', 'x'] + ['1'] * 60) + '\n')
-    with World(args) as world:
+    with World(args.build, args.dest) as world:
         spec = world.spec(source, 'add')
         spec['limits']['max_columns'] = 62
         spec['errors'] = {'on_failure': 'skip'}
@@ -266,7 +244,7 @@ def too_many(args, folder, report):
 def taken(args, folder, report):
     """The person's own table has such a column already, of a type that fits or not."""
     source = Source(os.path.join(folder, 'taken'), args.seed, 'csv', large=False)
-    with World(args) as world:
+    with World(args.build, args.dest) as world:
         text = ('CREATE TABLE t(id bigint, name text, own text DEFAULT \'mine\', city text, '
                 'ratio double precision)')
         if world.server:
@@ -281,18 +259,14 @@ def taken(args, folder, report):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--build', default='build/dev')
-    parser.add_argument('--seed', type=int, default=random.randrange(1 << 24))
-    parser.add_argument('--dest', choices=('sqlite', 'postgresql'), default='sqlite')
+    parser = either.arguments(__doc__)
     parser.add_argument('--rounds', type=int, default=2)
     args = parser.parse_args()
+    why = db_checker.lacks(args.dest)
+    if why:
+        return skip_all(why)
     print(f'seed {args.seed}, {args.dest}')
     report = Report()
-    if args.dest == 'postgresql' and not find_bin():
-        print('skipped: no PostgreSQL server is installed')
-        print('0 passed, 0 failed, 1 skipped')
-        return 0
     rng = random.Random(args.seed)
     folder = tempfile.mkdtemp(prefix='pk-drift-', dir='/tmp')
     try:

@@ -21,7 +21,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
 import db_checker  # noqa: E402
-from cluster import Cluster, Report, wait_for  # noqa: E402
+from cluster import Cluster, Report, skip_all, wait_for  # noqa: E402
 from cut_proxy import BEGIN, Cut, CutProxy, boundaries  # noqa: E402
 
 ROWS = 60  # of an object
@@ -166,8 +166,7 @@ def main():
     args = parser.parse_args()
     server, why = db_checker.start(args.dest)
     if server is None:
-        print(f'skipped: {why}\n0 passed, 0 failed, 1 skipped')
-        return 0
+        return skip_all(why)
     print(f'seed {args.seed}', flush=True)
     report = Report()
     folder = tempfile.mkdtemp(prefix='pk-cuts-', dir='/tmp')

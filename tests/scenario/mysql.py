@@ -5,26 +5,22 @@ the server's client inserted it in strict mode, and what the server would refuse
 guilty rows, tables and engines, what people meet when they connect, a stopped twin, an ALTER in between,
 a server that asks for a file.
 
-usage: mysql.py [--build build/dev]"""
-import argparse
-import csv
+usage: mysql.py [--build build/dev] [--only PART ...]"""
 import os
-import shutil
-import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
-from cluster import Cluster, Report, wait_for  # noqa: E402
-from loads import Loads  # noqa: E402
-from mysql_server import MysqlServer, find_bin  # noqa: E402
+import server_story  # noqa: E402
+from cluster import wait_for  # noqa: E402
+from loopback import Listener  # noqa: E402
+from mysql_server import MysqlServer  # noqa: E402
 from origin import make_certificates  # noqa: E402
+from server_story import main, sets  # noqa: E402
 
 STRICT = ("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
           "NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00';\n")
@@ -98,10 +94,11 @@ def literal(value):
     return "_utf8mb4 x'" + value.encode().hex() + "'"
 
 
-class Story(Loads):
-    def __init__(self, args, server, folder):
-        super().__init__(args.build, folder, server.url())
-        self.server = server
+class Story(server_story.Story):
+    SCHEME = 'mysql'
+    VALUES = VALUES
+    PARTS = ('values', 'nulls', 'conflicts', 'parallel_conflicts', 'guilty_rows', 'tables', 'errors', 'tls', 'nosy_server',
+             'twin', 'altered', 'parts')
 
     # ---- values
 
@@ -119,14 +116,7 @@ class Story(Loads):
                                   capture_output=True, text=True, check=False)
         return dict(line.split('\t') for line in done.stdout.splitlines())
 
-    def values(self, report, kind, values):
-        table = 'v_' + ''.join(c if c.isalnum() else '_' for c in kind)
-        self.server.sql(f'CREATE TABLE {table}(n int, v {kind})')
-        done = self.load(list(enumerate(values)), ['n', 'v'], table, '--set',
-                         'columns=[{name: n, type: bigint}, {name: v, type: text}]')
-        if done.returncode not in (0, 3):
-            report.case(False, f'{kind}: load ended with {done.returncode}: {done.stderr[-400:]}')
-            return
+    def compare(self, report, kind, values, table):
         ours = dict(self.server.sql(STRICT + f'SELECT n, MD5(CONCAT(v)) FROM {table} WHERE v IS NOT NULL'))
         theirs = self.written_by_client(kind, values)
         wrong = []
@@ -150,9 +140,7 @@ class Story(Loads):
         path = os.path.join(self.folder, 'nulls.csv')
         with open(path, 'w', encoding='ascii') as out:
             out.write('id,a,b,z\n0,1,1,x\n5,,2,\n6,3,,y\n,4,4,""\n')
-        done = subprocess.run([self.penstock, 'load', path, '--into', self.server.url(), '--table', 'nulls', '--state',
-                               os.path.join(self.folder, 'nulls'), '--name', 'nulls', '--leaves', '1'],
-                              capture_output=True, text=True, check=False)
+        done = self.load_object(path, 'nulls', 'nulls')
         rows = self.server.sql('SELECT id, a, b, z FROM nulls ORDER BY id')
         expected = [['0', '1', '1', 'x'], ['5', 'NULL', '2', 'NULL'], ['6', '4', '4', '']]
         report.case(done.returncode == 3 and rows == expected,
@@ -163,31 +151,30 @@ class Story(Loads):
     def conflicts(self, report):
         seed = "INSERT INTO c VALUES (1, 'a', 10, 7), (2, 'b', 10, 7)"
         for policy, more, expected, counts in (
-                ('skip', [], [['1', 'a', '10', '7'], ['2', 'b', '10', '7'], ['3', 'C', '7', '5']], ['1', '0', '3']),
-                ('update', ['--set', 'destination.order_by=ts'],
+                ('skip', '', [['1', 'a', '10', '7'], ['2', 'b', '10', '7'], ['3', 'C', '7', '5']], ['1', '0', '3']),
+                ('update', 'order_by=ts',
                  [['1', 'a', '10', '7'], ['2', 'B', '11', '7'], ['3', 'C', '7', '5']], ['1', '1', '2']),
-                ('replace', ['--set', 'destination.last_commit_wins=true'],
+                ('replace', 'last_commit_wins=true',
                  [['1', 'A', '5', '5'], ['2', 'B', '11', '5'], ['3', 'D', '6', '5']], ['1', '2', '1'])):
             self.server.sql('DROP TABLE IF EXISTS c, c_rejects; CREATE TABLE c(id int PRIMARY KEY, name text, ts int, more int'
                             f' DEFAULT 5); {seed}')
-            done = self.load([[1, 'A', 5], [2, 'B', 11], [3, 'C', 7], [3, 'D', 6]], ['id', 'name', 'ts'], 'c',
-                             '--set', f'destination.on_conflict={policy}', '--set', 'destination.key=[id]', *more)
+            done = self.load_conflicts(f'on_conflict={policy}', *more.split())
             rows = self.server.sql('SELECT * FROM c ORDER BY id')
             counted = self.server.sql('SELECT inserted, updated, skipped FROM _penstock_ledger ORDER BY at_ms DESC LIMIT 1')
             report.case(done.returncode == 0 and rows == expected and counted == [counts],
                         f'on_conflict {policy}: {rows}, inserted, updated, skipped {counted} {done.stderr[-300:] if done.returncode else ""}')
         self.server.sql('DROP TABLE IF EXISTS c, c_rejects; CREATE TABLE c(id int PRIMARY KEY, name varchar(9) UNIQUE, ts int)')
         self.server.sql("INSERT INTO c VALUES (1, 'a', 10)")
-        done = self.load([[1, 'x', 1], [2, 'a', 2], [3, 'c', 3], [4, 'c', 4]], ['id', 'name', 'ts'], 'c', '--set',
-                         'destination.on_conflict=skip')
+        done = self.load([[1, 'x', 1], [2, 'a', 2], [3, 'c', 3], [4, 'c', 4]], ['id', 'name', 'ts'], 'c',
+                         *sets('on_conflict=skip'))
         rows = self.server.sql('SELECT * FROM c ORDER BY id')
         report.case(rows == [['1', 'a', '10'], ['3', 'c', '3']], f'skip without a key: any unique index counts: {rows} {done.stderr[-200:]}')
-        done = self.load([[1, 'z', 1], [5, 'c', 2], [6, 'f', 3]], ['id', 'name', 'ts'], 'c', '--set',
-                         'destination.on_conflict=update', '--set', 'destination.key=[id]', '--set', 'destination.last_commit_wins=true')
+        done = self.load([[1, 'z', 1], [5, 'c', 2], [6, 'f', 3]], ['id', 'name', 'ts'], 'c',
+                         *sets('on_conflict=update', 'key=[id]', 'last_commit_wins=true'))
         rows = self.server.sql('SELECT * FROM c ORDER BY id')
         report.case(done.returncode == 3 and rows == [['1', 'z', '1'], ['3', 'c', '3'], ['6', 'f', '3']],
                     f'update: a conflict with another unique index is a reject: {rows} {done.stderr[-200:]}')
-        done = self.load([[1, 'z', 1]], ['id', 'name', 'ts'], 'c', '--set', 'destination.on_conflict=skip', '--set', 'destination.key=[ts]')
+        done = self.load([[1, 'z', 1]], ['id', 'name', 'ts'], 'c', *sets('on_conflict=skip', 'key=[ts]'))
         self.meets(report, 'a key without its index', done, ['PRIMARY KEY or UNIQUE', 'destination.key'])
 
     def parallel_conflicts(self, report):
@@ -198,10 +185,8 @@ class Story(Loads):
             with open(os.path.join(path, f'{k:02}.csv'), 'w', encoding='ascii') as out:
                 out.write('id,v\n' + ''.join(f'{(i * 7 + k) % 3000},{k}\n' for i in range(2000)))
         self.server.sql('CREATE TABLE meet(id int PRIMARY KEY, v int)')
-        done = subprocess.run([self.penstock, 'load', path + '/*.csv', '--into', self.server.url(), '--table', 'meet', '--name', 'meet',
-                               '--state', os.path.join(self.folder, 'meet-state'), '--leaves', '4', '--set', 'limits.batch_bytes=16384',
-                               '--set', 'destination.on_conflict=update', '--set', 'destination.key=[id]', '--set',
-                               'destination.last_commit_wins=true'], capture_output=True, text=True, timeout=180, check=False)
+        done = self.load_object(path + '/*.csv', 'meet', 'meet', '--set', 'limits.batch_bytes=16384',
+                                *sets('on_conflict=update', 'key=[id]', 'last_commit_wins=true'), leaves=4, timeout_s=180)
         count = self.server.value('SELECT count(*) FROM meet')
         sums = self.server.sql('SELECT sum(inserted), sum(decoded), sum(inserted + updated + skipped + rejected_at_load)'
                                ' FROM _penstock_ledger l JOIN _penstock_fence f USING (pipeline_uuid)'
@@ -229,8 +214,8 @@ class Story(Loads):
         count = self.server.sql('SELECT count(*), (SELECT count(*) FROM g2_rejects), (SELECT count(DISTINCT line) FROM g2_rejects),'
                                 " (SELECT count(*) FROM g2_rejects WHERE reason LIKE '%no 77 here%') FROM g2")[0]
         report.case(done.returncode == 3 and count == ['49499', '501', '501', '1'], f'1 % refused by the server, one by a trigger: {count}')
-        done = self.load([[i, i] for i in range(60001, 60301)], ['id', 'v'], 'g2', '--set', 'destination.on_conflict=skip',
-                         '--set', 'destination.key=[id]')
+        done = self.load([[i, i] for i in range(60001, 60301)], ['id', 'v'], 'g2',
+                         *sets('on_conflict=skip', 'key=[id]'))
         count = self.server.value('SELECT count(*) FROM g2 WHERE id > 60000')
         report.case(done.returncode == 3 and count == '297', f'guilty rows behind a staging table: {count} loaded')
 
@@ -257,14 +242,8 @@ class Story(Loads):
 
     # ---- what people meet
 
-    def meets(self, report, what, done, words):
-        text = done.stderr + done.stdout
-        report.case(done.returncode != 0 and all(word in text for word in words),
-                    f'{what}: {" ".join(text.split())[-300:]}')
-
     def errors(self, report):
         row = ([[1]], ['a'])
-        admin = "GRANT {} ON {} TO {}@'127.0.0.1', {}@localhost"
         self.meets(report, 'no database', self.load(*row, 't', url=self.server.url('nowhere')), ['no_'])
         self.meets(report, 'a password in the URL',
                    self.load(*row, 't', url=self.server.url().replace('loader@', 'loader:secret@')), ['secret in plain text'])
@@ -337,63 +316,19 @@ class Story(Loads):
 
     def twin(self, report):
         """A leaf that is stopped, in LOAD DATA or between two statements, is ended by its batch's next life."""
-        for place, failpoints in (('behind its rows', 'dest.after_rows@1=delay:1500'), ('in LOAD DATA', '')):
-            name = f'twin{len(failpoints)}'
-            path = os.path.join(self.folder, name)
-            os.makedirs(path)
-            count = 5000 if failpoints else 400000
-            with open(os.path.join(path, 'rows.csv'), 'w', encoding='ascii') as out:
-                out.write('id,v\n' + ''.join(f'{i},{i}\n' for i in range(count)))
-            with Cluster(self.build) as cluster:
-                cluster.start_coordinator()
-                cluster.start_agent(leaves=1, failpoints=failpoints)
-                cluster.apply({'name': name, 'source': {'url': f'file:{path}/*.csv'}, 'format': {'type': 'csv'},
-                               'destination': {'url': self.server.url(), 'table': name}})
-                cluster.start(name)
-
-                def inside():
-                    time.sleep(0.15)  # what the server says of transactions is not made anew for who asks more often
-                    found = self.server.sql("SELECT command, info FROM information_schema.processlist WHERE user = 'loader'"
-                                            " AND id IN (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx"
-                                            "  WHERE trx_rows_modified > 3000)")
-                    return any(info.startswith('LOAD') if not failpoints else info == 'NULL' for _, info in found)
-                wait_for('a leaf inside its transaction', 20, inside)
-                victim = cluster.agents['a'].pid
-                leaf = list(cluster.leaves().values())[0]
-                os.kill(leaf, signal.SIGSTOP)
-                os.kill(victim, signal.SIGSTOP)
-                cluster.start_agent('b', leaves=1)
-                state = cluster.wait_end(name, 60)['state']
-                os.kill(victim, signal.SIGCONT)
-                try:
-                    os.kill(leaf, signal.SIGCONT)
-                except ProcessLookupError:
-                    pass
-                found = self.server.value(f'SELECT count(*) FROM {name}')
-                report.case(state == 'completed' and found == str(count), f'a twin that was stopped {place} is ended: {state}, {found} rows')
+        for place, failpoints, rows in (('behind its rows', 'dest.after_rows@1=delay:1500', 5000), ('in LOAD DATA', '', 400000)):
+            def inside():
+                time.sleep(0.15)  # what the server says of transactions is not made anew for who asks more often
+                found = self.server.sql("SELECT command, info FROM information_schema.processlist WHERE user = 'loader'"
+                                        " AND id IN (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx"
+                                        "  WHERE trx_rows_modified > 3000)")
+                return any(info.startswith('LOAD') if not failpoints else info == 'NULL' for _, info in found)
+            spec = self.objects(f'twin{len(failpoints)}', 1, rows)
+            state, found = self.stop_twin(spec, failpoints, inside)
+            report.case(state == 'completed' and found == str(rows), f'a twin that was stopped {place} is ended: {state}, {found} rows')
 
     def altered(self, report):
-        """A column gets another type between two batches: no value becomes another."""
-        path = os.path.join(self.folder, 'altered')
-        os.makedirs(path)
-        for k in range(12):
-            with open(os.path.join(path, f'{k:02}.csv'), 'w', encoding='ascii') as out:
-                out.write('id,v\n' + ''.join(f'{k * 100 + i},{k * 100 + i}\n' for i in range(100)))
-        self.server.sql('CREATE TABLE altered(id int, v int)')
-        with Cluster(self.build) as cluster:
-            cluster.start_coordinator()
-            cluster.start_agent(leaves=1, failpoints='leaf.before_done=delay:100')
-            cluster.apply({'name': 'altered', 'source': {'url': f'file:{path}/*.csv'}, 'format': {'type': 'csv'},
-                           'destination': {'url': self.server.url(), 'table': 'altered'},
-                           'limits': {'batch_bytes': '512'}})
-            cluster.start('altered')
-            wait_for('the first rows', 20, lambda: self.server.value('SELECT count(*) FROM altered') != '0')
-            self.server.sql('ALTER TABLE altered MODIFY v varchar(20)')
-            before = int(self.server.value('SELECT count(*) FROM altered'))
-            state = cluster.wait_end('altered', 60)['state']
-            count, same = self.server.sql('SELECT count(*), sum(v = id) FROM altered')[0]
-            report.case(state == 'completed' and before < 1200 and count == same == '1200',
-                        f'a column altered after {before} rows: {state}, {same} of {count} values as they were read')
+        self.alter_between(report, 'MODIFY v varchar(20)', 'sum(v = id)')
 
     def parts(self, report):
         """One object in parts over 4 connections: the checks of overlapping ranges wait for nobody."""
@@ -401,9 +336,7 @@ class Story(Loads):
         with open(path, 'w', encoding='ascii') as out:
             out.write('id,v\n' + ''.join(f'{i},{i * 3}\n' for i in range(600000)))
         before = int(self.server.sql("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")[0][1])
-        done = subprocess.run([self.penstock, 'load', path, '--into', self.server.url(), '--table', 'parts', '--name', 'parts', '--state',
-                               os.path.join(self.folder, 'parts'), '--leaves', '4', '--set', 'limits.batch_bytes=262144'],
-                              capture_output=True, text=True, timeout=180, check=False)
+        done = self.load_object(path, 'parts', 'parts', '--set', 'limits.batch_bytes=262144', leaves=4, timeout_s=180)
         deadlocks = int(self.server.sql("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")[0][1]) - before
         count = self.server.sql('SELECT count(*), count(DISTINCT id) FROM parts')[0]
         report.case(done.returncode == 0 and count == ['600000', '600000'] and deadlocks == 0,
@@ -417,19 +350,8 @@ class NosyServer:
         self.path = path.encode()
         self.asked = 0
         self.heard = b''
-        self.listener = socket.socket()
-        self.listener.bind(('127.0.0.1', 0))
-        self.listener.listen(8)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.speak, args=(client,), daemon=True).start()
+        self.listener = Listener(self.speak)
+        self.port = self.listener.port
 
     def speak(self, client):
         def send(number, payload):
@@ -459,32 +381,5 @@ class NosyServer:
         self.listener.close()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--build', default='build/dev')
-    parser.add_argument('--only', help='parts, by name')
-    args = parser.parse_args()
-    if find_bin() is None:
-        print('skipped: there is no MariaDB server (package mariadb-server)\n0 passed, 0 failed, 1 skipped')
-        return 0
-    report = Report()
-    folder = tempfile.mkdtemp(prefix='pk-my-', dir='/tmp')
-    os.chmod(folder, 0o755)
-    server = MysqlServer().start()
-    try:
-        story = Story(args, server, folder)
-        for kind, values in VALUES.items() if args.only is None else ():
-            story.values(report, kind, values)
-        parts = [story.nulls, story.conflicts, story.parallel_conflicts, story.guilty_rows, story.tables, story.errors, story.tls,
-                 story.nosy_server, story.twin, story.altered, story.parts]
-        for part in parts:
-            if args.only is None or part.__name__ in args.only.split(','):
-                part(report)
-    finally:
-        server.close()
-        shutil.rmtree(folder, ignore_errors=True)
-    return report.end()
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(__doc__, Story))

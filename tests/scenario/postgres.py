@@ -4,23 +4,15 @@
 when psql's \\copy wrote it, and what the server would refuse is refused; conflicts, tables, what
 people meet when they connect, a stopped twin. (Cut connections: link_cuts.py.)
 
-usage: postgres.py [--build build/dev]"""
-import argparse
+usage: postgres.py [--build build/dev] [--only PART ...]"""
 import csv
-import json
 import os
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
-from cluster import Cluster, Report, wait_for  # noqa: E402
-from loads import Loads  # noqa: E402
-from pg_server import PgServer, find_bin  # noqa: E402
+import server_story  # noqa: E402
+from server_story import main, sets  # noqa: E402
 
 # Values to write into a column of each type. A value that is not text of the type is there too.
 VALUES = {
@@ -101,14 +93,14 @@ ONLY_SERVER = {'int4range', 'money', 'point', 'positive', 'positive[]', 'deep', 
 OURS = {('numeric', '5.'): '5'}
 
 
-def sql_text(value):
-    return "'" + value.replace("'", "''") + "'"
+class Story(server_story.Story):
+    SCHEME = 'postgresql'
+    VALUES = VALUES
+    PARTS = ('values', 'conflicts', 'keys', 'guilty_rows', 'tables', 'errors', 'twin', 'altered')
 
-
-class Story(Loads):
-    def __init__(self, args, server, folder):
-        super().__init__(args.build, folder, server.url())
-        self.server = server
+    @staticmethod
+    def prepare(server):
+        server.start().sql(TYPES)
 
     # ---- values
 
@@ -126,14 +118,7 @@ class Story(Loads):
         except RuntimeError:
             return None
 
-    def values(self, report, kind, values):
-        table = 'v_' + ''.join(c if c.isalnum() else '_' for c in kind)
-        self.server.sql(f'CREATE TABLE {table}(n int, v {kind})')
-        done = self.load(list(enumerate(values)), ['n', 'v'], table, '--set',
-                         'columns=[{name: n, type: bigint}, {name: v, type: text}]')
-        if done.returncode not in (0, 3):
-            report.case(False, f'{kind}: load ended with {done.returncode}: {done.stderr[-400:]}')
-            return
+    def compare(self, report, kind, values, table):
         ours = {int(n): text for n, text in self.server.sql(f'SELECT n, md5(v::text) FROM {table}')}
         wrong = []
         for n, value in enumerate(values):
@@ -151,20 +136,18 @@ class Story(Loads):
 
     def conflicts(self, report):
         for policy, more, expected in (
-                ('skip', [], [['1', 'a', '10'], ['2', 'b', '10'], ['3', 'C', '7']]),
-                ('update', ['--set', 'destination.order_by=ts'], [['1', 'a', '10'], ['2', 'B', '11'], ['3', 'C', '7']]),
-                ('replace', ['--set', 'destination.last_commit_wins=true'],
-                 [['1', 'A', '5'], ['2', 'B', '11'], ['3', 'D', '6']])):
+                ('skip', '', [['1', 'a', '10'], ['2', 'b', '10'], ['3', 'C', '7']]),
+                ('update', 'order_by=ts', [['1', 'a', '10'], ['2', 'B', '11'], ['3', 'C', '7']]),
+                ('replace', 'last_commit_wins=true', [['1', 'A', '5'], ['2', 'B', '11'], ['3', 'D', '6']])):
             self.server.sql('DROP TABLE IF EXISTS c, c_rejects; CREATE TABLE c(id int PRIMARY KEY, name text, ts int);'
                             "INSERT INTO c VALUES (1, 'a', 10), (2, 'b', 10)")
-            done = self.load([[1, 'A', 5], [2, 'B', 11], [3, 'C', 7], [3, 'D', 6]], ['id', 'name', 'ts'], 'c',
-                             '--set', f'destination.on_conflict={policy}', '--set', 'destination.key=[id]', *more)
+            done = self.load_conflicts(f'on_conflict={policy}', *more.split())
             rows = self.server.sql('SELECT * FROM c ORDER BY id')
             report.case(done.returncode == 0 and rows == expected, f'on_conflict {policy}: {rows} {done.stderr[-300:] if done.returncode else ""}')
 
     def merge(self, report, what, table, rows, header, policy, expected, counts):
         """Rows into a table that is there; counts: inserted, updated, skipped in the ledger."""
-        done = self.load(rows, header, table, *[word for option in policy for word in ('--set', 'destination.' + option)])
+        done = self.load(rows, header, table, *sets(*policy))
         found = self.server.sql(f'SELECT * FROM {table} ORDER BY 1, 2, 3')
         ledger = self.server.sql("SELECT inserted, updated, skipped FROM _penstock_ledger l JOIN _penstock_fence f USING (pipeline_uuid)"
                                  f" WHERE pipeline_name = 'l{self.loads}' AND state = 'L'")
@@ -196,12 +179,11 @@ class Story(Loads):
         self.merge(report, 'update of a partitioned table', 'kp', [[1, 'new', 2], [15, 'new', 2]], ['id', 'v', 'w'],
                    ['on_conflict=update', 'key=[id]', *last], [['1', 'new', '2'], ['15', 'new', '2']], (1, 1, 0))
         self.server.sql('CREATE TABLE ki(id int, v text, w int); CREATE UNIQUE INDEX ON ki(id) WHERE w > 0')
-        done = self.load([[1, 'a', 1]], ['id', 'v', 'w'], 'ki', '--set', 'destination.on_conflict=update', '--set', 'destination.key=[id]',
-                         '--set', 'destination.last_commit_wins=true')
+        done = self.load([[1, 'a', 1]], ['id', 'v', 'w'], 'ki', *sets('on_conflict=update', 'key=[id]', *last))
         self.meets(report, 'a key with a partial index only', done, ['unique index over exactly destination.key'])
         self.merge(report, 'skip without a key heeds any unique index', 'ki', [[1, 'a', 1], [1, 'b', 1], [1, 'c', 0]], ['id', 'v', 'w'],
                    ['on_conflict=skip'], [['1', 'a', '1'], ['1', 'c', '0']], (2, 0, 1))
-        done = self.load([[1, 'a', 1]], ['id', 'v', 'w'], 'ki', '--set', 'destination.update=[nope]')
+        done = self.load([[1, 'a', 1]], ['id', 'v', 'w'], 'ki', *sets('update=[nope]'))
         self.meets(report, 'a wrong list of columns', done, ['destination.update'])
 
     def guilty(self, report, what, table, rows, header, bad, *more):
@@ -247,7 +229,7 @@ class Story(Loads):
                         'CREATE TABLE s2(id int PRIMARY KEY, v decent); CREATE TABLE s3(id int PRIMARY KEY, v text CHECK (v <> $$bad$$))')
         for table, policy in (('s1', 'skip'), ('s2', 'skip'), ('s3', 'error')):
             self.guilty(report, f'one in ten by {"a domain" if table == "s2" else "CHECK"}, on_conflict {policy}', table, rows, ['id', 'v'], bad,
-                        '--set', f'destination.on_conflict={policy}', '--set', 'destination.key=[id]')
+                        *sets(f'on_conflict={policy}', 'key=[id]'))
         self.server.sql("""CREATE TABLE tr(id int, v text);
             CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
                 IF NEW.v = 'gone' THEN RETURN NULL; ELSIF NEW.v = 'bad' THEN RAISE EXCEPTION 'no % here', NEW.v; END IF; RETURN NEW; END$$;
@@ -282,11 +264,6 @@ class Story(Loads):
 
     # ---- what people meet
 
-    def meets(self, report, what, done, words):
-        text = done.stderr + done.stdout
-        report.case(done.returncode != 0 and all(word in text for word in words),
-                    f'{what}: {" ".join(text.split())[-300:]}')
-
     def errors(self, report):
         row = ([[1]], ['a'])
         self.meets(report, 'no database', self.load(*row, 't', url=self.server.url('nowhere')),
@@ -310,86 +287,17 @@ class Story(Loads):
 
     def twin(self, report):
         """A leaf that is stopped in the middle of its transaction is ended by its batch's next life."""
-        path = os.path.join(self.folder, 'twin')
-        os.makedirs(path)
-        with open(os.path.join(path, 'rows.csv'), 'w', encoding='ascii') as out:
-            out.write('id,v\n' + ''.join(f'{i},{i}\n' for i in range(5000)))
-        with Cluster(self.build) as cluster:
-            cluster.start_coordinator()
-            cluster.start_agent(leaves=1, failpoints='dest.after_rows@1=delay:1500')
-            cluster.apply({'name': 'twin', 'source': {'url': f'file:{path}/*.csv'}, 'format': {'type': 'csv'},
-                           'destination': {'url': self.server.url(), 'table': 'twin'}})
-            cluster.start('twin')
-            def inside():
-                """The server says to an owner what its sessions do; a prepare is over when there is a ledger."""
-                return self.server.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%penstock'"
-                                         " AND state = 'idle in transaction' AND to_regclass('twin') IS NOT NULL") != '0'
-            wait_for('a leaf inside its transaction', 20, inside)
-            victim = cluster.agents['a'].pid
-            leaf = list(cluster.leaves().values())[0]
-            os.kill(leaf, signal.SIGSTOP)
-            os.kill(victim, signal.SIGSTOP)
-            cluster.start_agent('b', leaves=1)
-            state = cluster.wait_end('twin', 60)['state']
-            os.kill(victim, signal.SIGCONT)
-            try:
-                os.kill(leaf, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
-            time.sleep(0.5)
-            count = self.server.value('SELECT count(*) FROM twin')
-            report.case(state == 'completed' and count == '5000', f'a stopped twin is ended: {state}, {count} rows')
+        def inside():
+            """The server says to an owner what its sessions do; a prepare is over when there is a ledger."""
+            return self.server.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%penstock'"
+                                     " AND state = 'idle in transaction' AND to_regclass('twin') IS NOT NULL") != '0'
+        state, count = self.stop_twin(self.objects('twin', 1, 5000), 'dest.after_rows@1=delay:1500', inside)
+        report.case(state == 'completed' and count == '5000', f'a stopped twin is ended: {state}, {count} rows')
 
     def altered(self, report):
-        """A column gets a type of the same length between two batches: no value becomes another."""
-        path = os.path.join(self.folder, 'altered')
-        os.makedirs(path)
-        for k in range(12):
-            with open(os.path.join(path, f'{k:02}.csv'), 'w', encoding='ascii') as out:
-                out.write('id,v\n' + ''.join(f'{k * 100 + i},{k * 100 + i}\n' for i in range(100)))
-        self.server.sql('CREATE TABLE altered(id int, v int)')
-        with Cluster(self.build) as cluster:
-            cluster.start_coordinator()
-            cluster.start_agent(leaves=1, failpoints='leaf.before_done=delay:100')
-            cluster.apply({'name': 'altered', 'source': {'url': f'file:{path}/*.csv'}, 'format': {'type': 'csv'},
-                           'destination': {'url': self.server.url(), 'table': 'altered'},
-                           'limits': {'batch_bytes': '512'}})
-            cluster.start('altered')
-            wait_for('the first rows', 20, lambda: self.server.value('SELECT count(*) FROM altered') != '0')
-            self.server.sql('ALTER TABLE altered ALTER v TYPE real')
-            before = int(self.server.value('SELECT count(*) FROM altered'))
-            state = cluster.wait_end('altered', 60)['state']
-            count, same = self.server.sql('SELECT count(*), count(*) FILTER (WHERE v = id) FROM altered')[0]
-            report.case(state == 'completed' and before < 1200 and count == same == '1200',
-                        f'a column altered after {before} rows: {state}, {same} of {count} values as they were read')
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--build', default='build/dev')
-    parser.add_argument('--only', nargs='*', help='parts by name; values are a part')
-    args = parser.parse_args()
-    if find_bin() is None:
-        print('skipped: there is no PostgreSQL server (package postgresql)\n0 passed, 0 failed, 1 skipped')
-        return 0
-    report = Report()
-    folder = tempfile.mkdtemp(prefix='pk-pg-', dir='/tmp')
-    os.chmod(folder, 0o755)
-    server = PgServer().start()
-    try:
-        server.sql(TYPES)
-        story = Story(args, server, folder)
-        for kind, values in VALUES.items():
-            if not args.only or 'values' in args.only:
-                story.values(report, kind, values)
-        for part in (story.conflicts, story.keys, story.guilty_rows, story.tables, story.errors, story.twin, story.altered):
-            if not args.only or part.__name__ in args.only:
-                part(report)
-    finally:
-        server.close()
-        shutil.rmtree(folder, ignore_errors=True)
-    return report.end()
+        """To one of the same length."""
+        self.alter_between(report, 'ALTER v TYPE real', 'count(*) FILTER (WHERE v = id)')
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(__doc__, Story))

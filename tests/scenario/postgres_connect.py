@@ -4,20 +4,18 @@
 passfiles, several hosts, TLS with certificates made here; errors, each with its code; a deadlock; a password that stands nowhere.
 
 usage: postgres_connect.py [--build build/dev] [--only PART ...]"""
-import argparse
 import glob
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
-from cluster import Report, wait_for  # noqa: E402
-from loads import Loads  # noqa: E402
-from pg_server import PgServer, find_bin, free_port  # noqa: E402
+import server_story  # noqa: E402
+from cluster import wait_for  # noqa: E402
+from loopback import free_port  # noqa: E402
+from server_story import main, sets  # noqa: E402
 
 PASSWORD = 'Sesame-4711-x'
 
@@ -44,10 +42,24 @@ def make_certificates(folder, owner):
         os.chown(os.path.join(folder, 'server.key'), owner.pw_uid, owner.pw_gid)
 
 
-class Story(Loads):
-    def __init__(self, args, server, folder):
-        super().__init__(args.build, folder, server.url())
-        self.server = server
+class Story(server_story.Story):
+    SCHEME = 'postgresql'
+    PARTS = ('ways', 'tls', 'errors', 'deadlock', 'secrets', 'full_disk')
+
+    @staticmethod
+    def prepare(server):
+        certificates = os.path.join(server.folder, 'certs')
+        os.mkdir(certificates)
+        make_certificates(certificates, server.user)
+        os.chmod(certificates, 0o755)
+        server.settings += ['ssl=on', f'ssl_cert_file={certificates}/server.crt', f'ssl_key_file={certificates}/server.key', f'ssl_ca_file={certificates}/ca.crt']
+        server.start()
+        server.put_rules('hostssl all certified 127.0.0.1/32 cert\nhost all certified 127.0.0.1/32 reject\n')
+        server.sql(f"SELECT pg_reload_conf(); CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE certified LOGIN IN ROLE loader;"
+                   'CREATE ROLE reading LOGIN IN ROLE loader; ALTER ROLE reading SET default_transaction_read_only = on;'
+                   'CREATE ROLE reader LOGIN; CREATE ROLE few LOGIN; CREATE SCHEMA guarded AUTHORIZATION guarded', user='admin')
+        server.sql('SET ROLE guarded; CREATE TABLE guarded.t(a int)', user='admin')
+        server.sql('CREATE TABLE reached(a int)')
 
     def loaded(self, report, what, table='reached', **more):
         """One row more."""
@@ -127,8 +139,8 @@ class Story(Loads):
     def deadlock(self, report):
         """Another session holds row 2 and asks for row 1, which the load has: whoever is the victim, all ends well."""
         self.server.sql('CREATE TABLE dead(id int PRIMARY KEY, v int); INSERT INTO dead VALUES (1, 0), (9, 0)')
-        other = subprocess.Popen([os.path.join(self.server.bin, 'psql'), '-X', '-q', '-h', self.server.folder, '-p', str(self.server.port),
-                                  '-U', 'loader', 'air'], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+        other = subprocess.Popen(self.server.client(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 text=True)
         # The other one looks for deadlocks late: the load is the victim.
         other.stdin.write("SET deadlock_timeout = '60s';\nBEGIN; UPDATE dead SET v = 1 WHERE id = 9;\n")
         other.stdin.flush()
@@ -142,8 +154,8 @@ class Story(Loads):
             other.stdin.close()
         thread = threading.Thread(target=cross)
         thread.start()
-        done = self.load([[1, 5], [9, 5]], ['id', 'v'], 'dead', '--set', 'destination.on_conflict=update', '--set', 'destination.key=[id]',
-                         '--set', 'destination.last_commit_wins=true', '--set', 'errors.max_retries=0')
+        done = self.load([[1, 5], [9, 5]], ['id', 'v'], 'dead', *sets('on_conflict=update', 'key=[id]', 'last_commit_wins=true'),
+                         '--set', 'errors.max_retries=0')
         thread.join()
         other.wait(20)
         rows = self.server.sql('SELECT * FROM dead ORDER BY id')
@@ -220,48 +232,5 @@ class Story(Loads):
             subprocess.run(['umount', place], check=False)
 
 
-def prepare(server):
-    certificates = os.path.join(server.folder, 'certs')
-    os.mkdir(certificates)
-    make_certificates(certificates, server.user)
-    os.chmod(certificates, 0o755)
-    server.settings += ['ssl=on', f'ssl_cert_file={certificates}/server.crt', f'ssl_key_file={certificates}/server.key', f'ssl_ca_file={certificates}/ca.crt']
-    server.start()
-    hba = os.path.join(server.data, 'pg_hba.conf')
-    with open(hba, encoding='utf-8') as text:
-        rules = text.read()
-    with open(hba, 'w', encoding='utf-8') as out:
-        out.write('hostssl all certified 127.0.0.1/32 cert\nhost all certified 127.0.0.1/32 reject\n' + rules)
-    server.sql(f"SELECT pg_reload_conf(); CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE certified LOGIN IN ROLE loader;"
-               'CREATE ROLE reading LOGIN IN ROLE loader; ALTER ROLE reading SET default_transaction_read_only = on;'
-               'CREATE ROLE reader LOGIN; CREATE ROLE few LOGIN; CREATE SCHEMA guarded AUTHORIZATION guarded', user='admin')
-    server.sql('SET ROLE guarded; CREATE TABLE guarded.t(a int)', user='admin')
-    server.sql('CREATE TABLE reached(a int)')
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--build', default='build/dev')
-    parser.add_argument('--only', nargs='*', help='parts by name')
-    args = parser.parse_args()
-    if find_bin() is None:
-        print('skipped: there is no PostgreSQL server (package postgresql)\n0 passed, 0 failed, 1 skipped')
-        return 0
-    report = Report()
-    folder = tempfile.mkdtemp(prefix='pk-pgc-', dir='/tmp')
-    os.chmod(folder, 0o755)
-    server = PgServer()
-    try:
-        prepare(server)
-        story = Story(args, server, folder)
-        for part in (story.ways, story.tls, story.errors, story.deadlock, story.secrets, story.full_disk):
-            if not args.only or part.__name__ in args.only:
-                part(report)
-    finally:
-        server.close()
-        shutil.rmtree(folder, ignore_errors=True)
-    return report.end()
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(__doc__, Story))

@@ -4,7 +4,6 @@
 brings the one in line with the other, and nothing is loaded twice or lost.
 
 usage: reconcile.py [--build build/dev] [--seed N] [--dest sqlite|postgresql]"""
-import argparse
 import json
 import os
 import random
@@ -17,52 +16,36 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 import data  # noqa: E402
 from checker import Checker, Expected  # noqa: E402
-from cluster import Cluster, Report, wait_for  # noqa: E402
-from db_checker import ServerChecker  # noqa: E402
-from pg_server import PgServer, find_bin  # noqa: E402
+from cluster import Report, skip_all, wait_for  # noqa: E402
+import db_checker  # noqa: E402
+import world as either  # noqa: E402
 
 SLOW = 'leaf.after_seal=delay:60;leaf.before_done=delay:60'
 SLOW_PAGES = 'leaf.ledger_page=delay:3000'
 TOTALS = ('decoded', 'rejected', 'inserted', 'updated', 'skipped')
 
 
-class World:
-    """One cluster and one destination of either kind."""
-
+class World(either.World):
     def __init__(self, args, source, expected):
+        super().__init__(args.build, args.dest)
         self.args = args
         self.source = source
         self.expected = expected
-        self.cluster = Cluster(args.build)
-        self.server = PgServer().start() if args.dest == 'postgresql' else None
 
     def __enter__(self):
-        self.cluster.__enter__()
+        super().__enter__()
         if self.server:
-            self.checker = ServerChecker(self.expected, self.server)
+            self.checker = db_checker.ServerChecker(self.expected, self.server)
         else:
-            self.checker = Checker(self.expected, self.cluster.path('out.db'))
+            self.checker = Checker(self.expected, self.database())
         return self
 
-    def __exit__(self, *what):
-        self.cluster.__exit__(*what)
-        if self.server:
-            self.server.close()
-
     # ---- the destination
-
-    def url(self):
-        return self.server.url() if self.server else f'sqlite:{self.cluster.path("out.db")}'
 
     def ledger(self, query):
         if self.server:
             return [line.split('\t') for line in self.server.lines(f'COPY ({query}) TO STDOUT')]
-        connection = sqlite3.connect(f'file:{self.cluster.path("out.db")}?mode=ro', uri=True,
-                                     timeout=10)
-        try:
-            return [[str(cell) for cell in row] for row in connection.execute(query).fetchall()]
-        finally:
-            connection.close()
+        return [[str(cell) for cell in row] for row in self.from_file(query)]
 
     def keep_destination(self):
         """While nobody writes."""
@@ -346,18 +329,14 @@ def raised_copy(world, report):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--build', default='build/dev')
-    parser.add_argument('--seed', type=int, default=random.randrange(1 << 24))
-    parser.add_argument('--dest', choices=('sqlite', 'postgresql'), default='sqlite')
+    parser = either.arguments(__doc__)
     parser.add_argument('cases', nargs='*')
     args = parser.parse_args()
+    why = db_checker.lacks(args.dest)
+    if why:
+        return skip_all(why)
     print(f'seed {args.seed}, {args.dest}')
     report = Report()
-    if args.dest == 'postgresql' and not find_bin():
-        print('skipped: no PostgreSQL server is installed')
-        print('0 passed, 0 failed, 1 skipped')
-        return 0
     rng = random.Random(args.seed)
     cases = {
         'old_catalog': lambda world: old_catalog(world, report, held=False),

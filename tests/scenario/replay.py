@@ -17,10 +17,8 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
+import db_checker  # noqa: E402
 from cluster import ROOT, Cluster, Report  # noqa: E402
-import mysql_server  # noqa: E402
-from mysql_server import MysqlServer  # noqa: E402
-from pg_server import PgServer, find_bin  # noqa: E402
 
 POINTS = ['dest.after_fence', 'dest.after_ledger', 'dest.after_rows', 'dest.before_commit', 'dest.after_commit',
           'replay.before_load', 'replay.before_result']
@@ -50,49 +48,39 @@ class Sqlite:
         pass
 
 
-class Postgres:
-    name = 'postgresql'
-    server = None
+class Server:
+    """One for all stories; each has an empty database."""
+
+    def __init__(self):
+        self.server = None
 
     def open(self, cluster):
-        if Postgres.server is None:
-            Postgres.server = PgServer().start()
-        self.server.sql('DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION loader', user='admin')
+        if self.server is None:
+            self.server = db_checker.start(self.name)[0]
+        db_checker.wipe(self.server)
         self.url = self.server.url()
 
     def sql(self, text):
         return [tuple(row) for row in self.server.sql(text)]
+
+    def close(self):
+        if self.server is not None:
+            self.server.close()
+
+
+class Postgres(Server):
+    name = 'postgresql'
 
     def drop_check(self):
         self.sql('ALTER TABLE t DROP CONSTRAINT t_amount_check')
 
-    def close(self):
-        if Postgres.server is not None:
-            Postgres.server.close()
-            Postgres.server = None
 
-
-class Mysql:
+class Mysql(Server):
     name = 'mysql'
-    server = None
-
-    def open(self, cluster):
-        if Mysql.server is None:
-            Mysql.server = MysqlServer().start()
-        self.server.sql('DROP DATABASE IF EXISTS air; CREATE DATABASE air')
-        self.url = self.server.url()
-
-    def sql(self, text):
-        return [tuple(row) for row in self.server.sql(text)]
 
     def drop_check(self):
         self.sql('ALTER TABLE t RENAME TO o; CREATE TABLE t(id bigint, name text, amount bigint);'
                  'INSERT INTO t SELECT * FROM o; DROP TABLE o')
-
-    def close(self):
-        if Mysql.server is not None:
-            Mysql.server.close()
-            Mysql.server = None
 
 
 class Story:
@@ -503,13 +491,12 @@ def main():
     parser.add_argument('story', nargs='*')
     args = parser.parse_args()
     report = Report()
-    skipped = 0
     for name in args.dest.split(','):
-        dest = {'sqlite': Sqlite, 'postgresql': Postgres, 'mysql': Mysql}[name]()
-        if {'postgresql': find_bin, 'mysql': mysql_server.find_bin}.get(name, str)() is None:
-            print(f'skipped: no server of {name} is installed')
-            skipped += 1
+        why = db_checker.lacks(name)
+        if why:
+            report.skip(why)
             continue
+        dest = {'sqlite': Sqlite, 'postgresql': Postgres, 'mysql': Mysql}[name]()
         try:
             for tell in STORIES:
                 if args.story and tell.__name__ not in args.story:
@@ -524,9 +511,6 @@ def main():
                         story.cluster.show_logs()
         finally:
             dest.close()
-    if skipped:
-        print(f'{report.passed} passed, {report.failed} failed, {skipped} skipped')
-        return 1 if report.failed else 0
     return report.end()
 
 

@@ -17,9 +17,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
+import db_checker  # noqa: E402
 import origin as o  # noqa: E402
-from cluster import ROOT, Cluster, Report, wait_for  # noqa: E402
-from pg_server import PgServer, find_bin  # noqa: E402
+from cluster import ROOT, Cluster, Report, skip_all, wait_for  # noqa: E402
 
 ROWS = 1000  # an object; each is a batch of its own
 CASES = {}
@@ -349,12 +349,10 @@ def main():
     parser.add_argument('--rounds', type=int, default=1, help='how often each case runs')
     parser.add_argument('case', nargs='*')
     args = parser.parse_args()
-    if find_bin() is None:
-        print('no PostgreSQL server is installed')
-        print('0 passed, 0 failed, 1 skipped')
-        return 0
+    server, why = db_checker.start('postgresql')
+    if server is None:
+        return skip_all(why)
     report = Report()
-    server = PgServer().start()
     try:
         for name in (args.case or list(CASES)) * args.rounds:
             began = time.monotonic()

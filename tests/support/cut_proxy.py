@@ -12,6 +12,8 @@ import threading
 import time
 from collections import namedtuple
 
+from loopback import Listener
+
 # way 'up' or 'down'; base 'begin' or 'commit'; at: so many bytes still go through.
 # how: 'fin' or 'rst' ends both connections; 'stall' holds that way for STALL_S, then goes on.
 Cut = namedtuple('Cut', 'way base at how')
@@ -48,11 +50,8 @@ class CutProxy:
         self.kept = None      # {way: bytes, 'commit_up': at, 'commit_down': at} of the last whole one
         self.keep = False
         self.delay_s = 0.0
-        self.listener = socket.socket()
-        self.listener.bind(('127.0.0.1', 0))
-        self.listener.listen(64)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.listener = Listener(self.connect)
+        self.port = self.listener.port
 
     def close(self):
         self.listener.close()
@@ -70,22 +69,17 @@ class CutProxy:
 
     # ---- connections
 
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(('127.0.0.1', self.target))
-            except OSError:
-                client.close()
-                continue
-            for end in (client, server):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            session = Session(client, server)
-            for way in ('up', 'down'):
-                threading.Thread(target=self.pump, args=(session, way), daemon=True).start()
+    def connect(self, client):
+        try:
+            server = socket.create_connection(('127.0.0.1', self.target))
+        except OSError:
+            client.close()
+            return
+        for end in (client, server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        session = Session(client, server)
+        threading.Thread(target=self.pump, args=(session, 'down'), daemon=True).start()
+        self.pump(session, 'up')
 
     def pump(self, session, way):
         source, sink = session.ends[way]

@@ -119,6 +119,21 @@ def make(folder, seed, scale=1.0):
     return maker.rejects
 
 
+def beside(folder, seed):
+    """Writes more objects below make()'s folder, with ids of their own."""
+    maker = Maker(os.path.join(folder, 'more'), seed + 1)
+    maker.next_id = 10**7
+    return maker
+
+
+def make_with_huge(folder, seed, scale):
+    """make(), and more/huge0.csv to huge2.csv, which a load is long at."""
+    make(folder, seed, scale)
+    maker = beside(folder, seed)
+    for i in range(3):
+        maker.write(f'huge{i}.csv', maker.rows(40000))
+
+
 def make_large(folder, seed, rows=40000):
     """One large object for many leaves: every fifth record has a field of many lines that look like
     records, every 500th is longer than a batch. Returns the number of rejects: none."""

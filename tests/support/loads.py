@@ -22,7 +22,11 @@ class Loads:
         with open(path, 'w', newline='', encoding='utf-8') as out:
             for row in [header, *rows]:  # None is NULL: nothing, without quotes
                 out.write(','.join('' if value is None else '"' + str(value).replace('"', '""') + '"' for value in row) + '\n')
+        return self.load_object(path, name, table, *more, url=url, env=env)
+
+    def load_object(self, path, name, table, *more, leaves=1, url=None, env=None, timeout_s=120):
+        """What stands at path, into the table. Returns the ended process."""
         return subprocess.run(
             [self.penstock, 'load', path, '--into', url or self.url, '--table', table, '--name', name,
-             '--state', os.path.join(self.folder, name), '--leaves', '1', *more],
-            capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=120, check=False)
+             '--state', os.path.join(self.folder, f'state-{name}'), '--leaves', str(leaves), *more],
+            capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=timeout_s, check=False)

@@ -18,30 +18,17 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import pg_server  # noqa: E402
+import db_checker  # noqa: E402
+from cluster import wait_for  # noqa: E402
+
+# Nobody kills these: no test of them needs the disk.
+SETTINGS = {'postgresql': ('fsync=off', 'full_page_writes=off'), 'mysql': ('--innodb-flush-log-at-trx-commit=0',)}
 
 
-def postgresql():
+def make(name):
     """(server, its URL) or (None, why)."""
-    if pg_server.find_bin() is None:
-        return None, 'there is no PostgreSQL server (package postgresql)'
-    # Nobody kills this one: no test of it needs the disk.
-    server = pg_server.PgServer(('fsync=off', 'full_page_writes=off')).start()
-    return server, f'postgresql://admin@127.0.0.1:{server.port}'
-
-
-def mysql():
-    try:
-        import mysql_server
-    except ImportError:
-        return None, 'no server for it can be started yet'
-    if mysql_server.find_bin() is None:
-        return None, 'there is no MariaDB server (package mariadb-server)'
-    server = mysql_server.MysqlServer(('--innodb-flush-log-at-trx-commit=0',)).start()
-    return server, f'mysql://admin@127.0.0.1:{server.port}'
-
-
-MAKERS = {'postgresql': postgresql, 'mysql': mysql}
+    server, why = db_checker.start(name, SETTINGS[name])
+    return server, server.url('', 'admin').rstrip('/') if server else why
 
 
 def write(path, text):
@@ -64,7 +51,7 @@ def keep(name, folder, asker):
     server = None
     try:
         try:
-            server, text = MAKERS[name]()
+            server, text = make(name)
         except (RuntimeError, OSError) as error:
             text = 'FAILED ' + ' '.join(str(error).split())
         write(path, text if server else f'none: {text}')
@@ -92,13 +79,12 @@ def start(name, folder):
         keep(name, folder, asker)
         os._exit(0)
     write(path + '.pid', str(keeper))
-    deadline = time.monotonic() + 100
-    while not os.path.exists(path):
-        if time.monotonic() > deadline:
-            os.kill(keeper, signal.SIGTERM)
-            print(f'the {name} server did not start')
-            return 1
-        time.sleep(0.05)
+    try:
+        wait_for(f'the {name} server to start', 100, lambda: os.path.exists(path), 0.05)
+    except TimeoutError as error:
+        os.kill(keeper, signal.SIGTERM)
+        print(error)
+        return 1
     with open(path, encoding='utf-8') as text:
         line = text.read().strip()
     print(line.replace('none: ', 'skipped: '))
@@ -121,7 +107,7 @@ def stop(name, folder):
 
 
 def run(name, command):
-    server, text = MAKERS[name]()
+    server, text = make(name)
     folder = tempfile.mkdtemp(prefix='pk-servers-', dir='/tmp')
     try:
         write(os.path.join(folder, name), text if server else f'none: {text}')
@@ -135,9 +121,9 @@ def run(name, command):
 
 def main():
     words = sys.argv[1:]
-    if len(words) >= 3 and words[0] == 'run' and words[1] in MAKERS:
+    if len(words) >= 3 and words[0] == 'run' and words[1] in SETTINGS:
         return run(words[1], words[2:])
-    if len(words) == 3 and words[0] in ('start', 'stop') and words[1] in MAKERS:
+    if len(words) == 3 and words[0] in ('start', 'stop') and words[1] in SETTINGS:
         return start(*words[1:]) if words[0] == 'start' else stop(*words[1:])
     print(__doc__)
     return 2

@@ -7,11 +7,12 @@ import socket
 import subprocess
 
 from cluster import wait_for
+from loopback import free_port
 
-NGINX = """{user} daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
-events {{ worker_connections 128; }}
+NGINX = """{user} daemon off; worker_processes {workers}; pid {home}/pid; error_log {home}/error.log;
+events {{ worker_connections 256; }}
 http {{
-    access_log off; sendfile on;
+    access_log off; sendfile on; {more}
     client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
     fastcgi_temp_path {home}/fastcgi; uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
     server {{ listen 127.0.0.1:{port}; root {root}; autoindex on; }}
@@ -35,12 +36,6 @@ MODULES = '/usr/lib/apache2/modules'
 PATH = os.environ.get('PATH', '') + ':/usr/sbin'
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
 @contextlib.contextmanager
 def serve(command, home, port):
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -62,8 +57,8 @@ def serve(command, home, port):
         server.wait()
 
 
-def nginx(home, root):
-    """A context that gives the URL, or None where there is no nginx."""
+def nginx(home, root, workers=1, more=''):
+    """A context that gives the URL, or None where there is no nginx. more: of its settings for HTTP."""
     program = shutil.which('nginx', path=PATH)
     if program is None:
         return None
@@ -73,7 +68,7 @@ def nginx(home, root):
     with open(conf, 'w', encoding='utf-8') as out:
         # As root its workers would give that up, and could not enter a temporary folder.
         out.write(NGINX.format(user='user root;' if os.getuid() == 0 else '', home=home, port=port,
-                               root=root))
+                               root=root, workers=workers, more=more))
     return serve([program, '-c', conf, '-p', home], home, port)
 
 
