@@ -60,7 +60,7 @@ def client(server):
     """A command line that reads SQL; by the unix socket, so that the network does not matter."""
     if db_checker.dialect(server) is db_checker.MariaDB:
         return server.client('--unbuffered', user='root')
-    return [os.path.join(server.bin, 'psql'), '-X', '-q', '-h', server.folder, '-p', str(server.port), '-U', 'admin', 'air']
+    return server.client(user='admin')
 
 
 def run(args, server, folder, report):

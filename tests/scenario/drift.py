@@ -154,7 +154,7 @@ class World(either.World):
 def modes(args, folder, report, kind):
     for mode in ('ignore', 'reject', 'add'):
         source = Source(os.path.join(folder, f'{kind}-{mode}'), args.seed, kind, large=False)
-        with World(args.build, args.dest) as world:
+        with World(args.build, args.server) as world:
             world.begin(source, mode)
             pipeline = world.cluster.wait_end('drift', 90)
             problems = []
@@ -181,7 +181,7 @@ def modes(args, folder, report, kind):
 def beside_a_large_one(args, folder, report, kind):
     """Ranges of it are under way with the old columns while others add theirs."""
     source = Source(os.path.join(folder, f'{kind}-large'), args.seed, kind, large=True)
-    with World(args.build, args.dest) as world:
+    with World(args.build, args.server) as world:
         world.begin(source, 'add', SLOW)
         world.finish(source, 'add', report, f'{kind}, add beside a large object in ranges')
 
@@ -189,7 +189,7 @@ def beside_a_large_one(args, folder, report, kind):
 def kills(args, folder, report, kind, rng):
     source = Source(os.path.join(folder, f'{kind}-kill'), args.seed, kind, large=True)
     for number in range(args.rounds):
-        with World(args.build, args.dest) as world:
+        with World(args.build, args.server) as world:
             world.begin(source, 'add', SLOW + ';leaf.after_alter=delay:200')
             victims = []
             for _ in range(3):
@@ -214,7 +214,7 @@ def kills(args, folder, report, kind, rng):
 def after_alter(args, folder, report, kind):
     """The agent dies when the column is there and nobody knows."""
     source = Source(os.path.join(folder, f'{kind}-alter'), args.seed, kind, large=False)
-    with World(args.build, args.dest) as world:
+    with World(args.build, args.server) as world:
         world.begin(source, 'add', f'leaf.after_alter=crash:{world.cluster.path("crashed")}')
         world.finish(source, 'add', report, f'{kind}, a leaf dies after ALTER TABLE')
 
@@ -224,7 +224,7 @@ def too_many(args, folder, report):
     with open(os.path.join(source.folder, 'zz.csv'), 'w', encoding='utf-8') as out:
         names = [f'f{i}' for i in range(60)]
         out.write(','.join(BASE + names) + '\n' + ','.join(['1', 'x'] + ['1'] * 60) + '\n')
-    with World(args.build, args.dest) as world:
+    with World(args.build, args.server) as world:
         spec = world.spec(source, 'add')
         spec['limits']['max_columns'] = 62
         spec['errors'] = {'on_failure': 'skip'}
@@ -244,7 +244,7 @@ def too_many(args, folder, report):
 def taken(args, folder, report):
     """The person's own table has such a column already, of a type that fits or not."""
     source = Source(os.path.join(folder, 'taken'), args.seed, 'csv', large=False)
-    with World(args.build, args.dest) as world:
+    with World(args.build, args.server) as world:
         text = ('CREATE TABLE t(id bigint, name text, own text DEFAULT \'mine\', city text, '
                 'ratio double precision)')
         if world.server:
@@ -268,6 +268,7 @@ def main():
     print(f'seed {args.seed}, {args.dest}')
     report = Report()
     rng = random.Random(args.seed)
+    args.server = None if args.dest == 'sqlite' else db_checker.start(args.dest)[0]
     folder = tempfile.mkdtemp(prefix='pk-drift-', dir='/tmp')
     try:
         for kind in ('csv', 'ndjson'):
@@ -278,6 +279,8 @@ def main():
         too_many(args, folder, report)
         taken(args, folder, report)
     finally:
+        if args.server:
+            args.server.close()
         shutil.rmtree(folder, ignore_errors=True)
     return report.end()
 

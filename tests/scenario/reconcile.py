@@ -26,9 +26,8 @@ TOTALS = ('decoded', 'rejected', 'inserted', 'updated', 'skipped')
 
 
 class World(either.World):
-    def __init__(self, args, source, expected):
-        super().__init__(args.build, args.dest)
-        self.args = args
+    def __init__(self, args, server, source, expected):
+        super().__init__(args.build, server)
         self.source = source
         self.expected = expected
 
@@ -50,8 +49,8 @@ class World(either.World):
     def keep_destination(self):
         """While nobody writes."""
         if self.server:
-            self.server.sql('CREATE DATABASE kept TEMPLATE air', database='postgres',
-                            user='admin')
+            for text in ('DROP DATABASE IF EXISTS kept', 'CREATE DATABASE kept TEMPLATE air'):
+                self.server.sql(text, database='postgres', user='admin')
         else:
             shutil.copy(self.cluster.path('out.db'), self.cluster.path('kept.db'))
 
@@ -347,6 +346,7 @@ def main():
         'lost_destination': lambda world: lost_destination(world, report),
         'raised_copy': lambda world: raised_copy(world, report),
     }
+    server = None if args.dest == 'sqlite' else db_checker.start(args.dest)[0]
     folder = tempfile.mkdtemp(prefix='pk-reconcile-', dir='/tmp')
     try:
         source = os.path.join(folder, 'source')
@@ -354,9 +354,11 @@ def main():
         expected = Expected(source, data.COLUMNS)
         for name, case in cases.items():
             if not args.cases or name in args.cases:
-                with World(args, source, expected) as world:
+                with World(args, server, source, expected) as world:
                     case(world)
     finally:
+        if server:
+            server.close()
         shutil.rmtree(folder, ignore_errors=True)
     return report.end()
 

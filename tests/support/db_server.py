@@ -27,7 +27,8 @@ class DbServer:
     tables there. `admin` may do everything."""
     SCHEME = ''
     USER = ''                 # of the system: the servers refuse to run as root
-    END = signal.SIGTERM      # ends it without waiting for its clients
+    END = signal.SIGTERM      # ends it in order, without waiting for its clients
+    DROP = signal.SIGKILL     # ends it where its data are not needed any more
     ASKS_AS = 'loader'        # who `sql` is, where it is not said
     PLAIN = ()                # options of its client: rows as lines, nothing else
 
@@ -120,9 +121,9 @@ class DbServer:
         # A new server is refused while one of them still has the old one's memory.
         wait_for('killed server processes to end', 20, lambda: not any(is_alive(pid) for pid in pids), 0.01)
 
-    def stop(self):
+    def stop(self, number=None):
         if self.child is not None:
-            self.child.send_signal(self.END)
+            self.child.send_signal(number or self.END)
             try:
                 self.child.wait(30)
             except subprocess.TimeoutExpired:
@@ -130,7 +131,7 @@ class DbServer:
         self.child = None
 
     def close(self):
-        self.stop()
+        self.stop(self.DROP)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # ---- what it is asked

@@ -18,6 +18,7 @@ class PgServer(DbServer):
     SCHEME = 'postgresql'
     USER = 'postgres'
     END = signal.SIGINT
+    DROP = signal.SIGQUIT  # leaves no shared memory behind, as a kill would
     PLAIN = ('-A', '-t', '-F', '\x1f', '-v', 'ON_ERROR_STOP=1')
 
     def __init__(self, settings=()):

@@ -90,7 +90,7 @@ class Story(Loads):
                     os.kill(pid, signal.SIGCONT)
                 except ProcessLookupError:
                     pass
-            wait_for('the twin to give up its batch', 20, lambda: not leaf_phases(leaf))
+            wait_for('the twin to leave its transaction', 20, lambda: not {'load', 'commit'} & set(leaf_phases(leaf)))
             return state, self.server.value(f'SELECT count(*) FROM {name}')
 
     def alter_between(self, report, change, same):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster and its destination: an SQLite file of the cluster's, or a database server started for it."""
+"""A cluster and its destination: an SQLite file of the cluster's, or an empty database on a server."""
 import argparse
 import random
 import sqlite3
@@ -11,18 +11,18 @@ from cluster import Cluster
 class World:
     """Use as a context: all of it ends with it."""
 
-    def __init__(self, build, dest):
+    def __init__(self, build, server=None):
         self.cluster = Cluster(build)
-        self.server = None if dest == 'sqlite' else db_checker.start(dest)[0]
+        self.server = server
 
     def __enter__(self):
         self.cluster.__enter__()
+        if self.server:
+            db_checker.wipe(self.server)
         return self
 
     def __exit__(self, *what):
         self.cluster.__exit__(*what)
-        if self.server:
-            self.server.close()
 
     def database(self):
         return self.cluster.path('out.db')
