@@ -30,27 +30,28 @@ dest_side_find(const char *scheme)
     return NULL;
 }
 
-bool
-dest_side_server(const char *scheme, char *out, size_t cap, const char **out_why)
+const char *
+dest_side_at_server(struct dest_fixture *f, const char *scheme)
 {
-    static char why[300];
+    static char line[300];
     const char *dir = getenv("PENSTOCK_TEST_SERVERS");
     char path[500];
     snprintf(path, sizeof path, "%s/%s", dir == NULL ? "" : dir, scheme);
     FILE *file = dir == NULL ? NULL : fopen(path, "r");
-    *out_why = "tests/support/servers.py was not asked to start it";
     if (file == NULL) {
-        return false;
+        return "tests/support/servers.py was not asked to start it";
     }
-    bool there = fgets(why, sizeof why, file) != NULL;
+    bool there = fgets(line, sizeof line, file) != NULL;
     fclose(file);
-    why[strcspn(why, "\n")] = '\0';
-    if (!there || strncmp(why, "none: ", 6) == 0) {
-        *out_why = why + 6;
-        return false;
+    line[strcspn(line, "\n")] = '\0';
+    if (!there || strncmp(line, "none: ", 6) == 0) {
+        return line + 6;
     }
-    snprintf(out, cap, "%s", why);
-    return true;
+    if (snprintf(f->server, sizeof f->server, "%s", line) >= (int)sizeof f->server) {
+        return "the server's URL is too long";
+    }
+    snprintf(f->url, sizeof f->url, "%s/%s", f->server, f->place);
+    return NULL;
 }
 
 void

@@ -67,13 +67,11 @@ on_server(struct dest_fixture *f, const char *format)
 static const char *
 begin(struct dest_fixture *f)
 {
-    const char *why = NULL;
-    if (!dest_side_server("mysql", f->server, sizeof f->server, &why)) {
-        return why;
+    const char *why = dest_side_at_server(f, "mysql");
+    if (why == NULL) {
+        on_server(f, "CREATE DATABASE");
     }
-    snprintf(f->url, sizeof f->url, "%s/%s", f->server, f->place);
-    on_server(f, "CREATE DATABASE");
-    return NULL;
+    return why;
 }
 
 static void
