@@ -24,8 +24,8 @@ struct dest_side {
 
 /* NULL: this build has no driver for it. */
 const struct dest_side *dest_side_find(const char *scheme);
-/* Names the fixture's place on the server that tests/support/servers.py says there is: f->server and
- * f->url. NULL, or why there is none. */
+/* Names the fixture's place on the server that tests/support/servers.py says there is: f->server
+ * and f->url. NULL, or why there is none. */
 const char *dest_side_at_server(struct dest_fixture *f, const char *scheme);
 /* Cells and rows as .sql gives them. */
 void dest_side_cell(struct ps_buf *out, size_t row, size_t column, const char *text, size_t len);
