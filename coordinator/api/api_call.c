@@ -391,12 +391,7 @@ api_call_submit(struct api_call *call, struct engine_command *command, api_done_
     }
     pthread_mutex_unlock(&api->lock);
     if (closing) {
-        ps_free(command->name);
-        ps_free(command->spec_json);
-        ps_free(command->cursor);
-        msg_free(command->rejects == NULL ? NULL : &command->rejects->base);
-        ps_free(command->key);
-        ps_free(command->body);
+        engine_command_fini(command);
         api_call_problem(call, PROBLEM_shutting_down, NULL);
         return;
     }

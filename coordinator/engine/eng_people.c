@@ -45,22 +45,10 @@ eng_people_refuse(struct eng_answer *answer, const char *code, const char *text)
     answer->show_pipeline = answer->show_agents = answer->created = false;
 }
 
-void
-eng_people_free_command(struct engine_command *command)
-{
-    ps_free(command->name);
-    ps_free(command->spec_json);
-    ps_free(command->cursor);
-    msg_free(command->rejects == NULL ? NULL : &command->rejects->base);
-    ps_free(command->key);
-    ps_free(command->body);
-    *command = (struct engine_command){0};
-}
-
 static void
 free_answer(struct eng_answer *answer)
 {
-    eng_people_free_command(&answer->command);
+    engine_command_fini(&answer->command);
     ps_free(answer->text);
     if (answer->sample != NULL) {
         msg_free(&answer->sample->base);

@@ -32,6 +32,5 @@ void eng_people_fail(struct engine *engine, struct engine_command *own_command,
 void eng_people_refuse(struct eng_answer *answer, const char *code, const char *text);
 /* After the commit. */
 void eng_people_send_all(struct engine *engine);
-void eng_people_free_command(struct engine_command *command);
 
 #endif

@@ -76,6 +76,10 @@ struct engine_command {
     void (*reply)(void *ctx, const struct command_result *result); /* exactly once */
 };
 
+/* Frees what the command owns: name, spec_json, cursor, rejects, key and body; clears it all. For
+ * a command that is not submitted; the engine does it for the others. */
+void engine_command_fini(struct engine_command *command);
+
 struct engine_config {
     uint32_t heartbeat_ms;    /* 3000 */
     uint32_t lease_ms;        /* 15000 */

@@ -32,17 +32,6 @@ static struct fake {
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static void
-command_free(struct engine_command *command)
-{
-    ps_free(command->name);
-    ps_free(command->spec_json);
-    ps_free(command->cursor);
-    msg_free(command->rejects == NULL ? NULL : &command->rejects->base);
-    ps_free(command->key);
-    ps_free(command->body);
-}
-
-static void
 answer_pipeline(struct engine_command *command, bool created)
 {
     Penstock__ApiPipeline pipeline = PENSTOCK__API_PIPELINE__INIT;
@@ -123,7 +112,7 @@ engine_submit_command(struct engine *engine, const struct engine_command *comman
     (void)engine;
     if (copy.kind != COMMAND_WATCH || copy.wait_ms == 0) {
         answer_command(&copy);
-        command_free(&copy);
+        engine_command_fini(&copy);
         return;
     }
     pthread_mutex_lock(&fake.lock);
@@ -138,7 +127,7 @@ fake_answer_parked(void)
     pthread_mutex_lock(&fake.lock);
     for (size_t i = 0; i < fake.parked_count; i++) {
         answer_pipeline(&fake.parked[i], false);
-        command_free(&fake.parked[i]);
+        engine_command_fini(&fake.parked[i]);
     }
     fake.parked_count = 0;
     pthread_mutex_unlock(&fake.lock);
