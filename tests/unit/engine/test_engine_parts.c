@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One object taken in parallel, by hand: one agent with four leaves, single messages, virtual time.
  * The object has 10,000 bytes and a batch takes 1,000. */
-#include <stdio.h>
-
 #include "common/ids.h"
 #include "tests/unit/engine/engine_hand.h"
 
@@ -28,32 +26,6 @@ static struct lease {
 } leases[MOST];
 static size_t lease_count;
 static bool takes_no_cuts;
-static struct {
-    char state[40];
-    char reason[300];
-} pipeline;
-
-static void
-take_answer(void *ctx, const struct command_result *result)
-{
-    (void)ctx;
-    if (result->pipeline != NULL) {
-        const char *reason = result->pipeline->reason;
-        snprintf(pipeline.state, sizeof pipeline.state, "%s", result->pipeline->state);
-        snprintf(pipeline.reason, sizeof pipeline.reason, "%s", reason == NULL ? "" : reason);
-    }
-}
-
-static void
-submit(enum command_kind kind, const char *spec_json)
-{
-    struct engine_command command = {.kind = kind,
-                                     .name = ps_xstrdup("p"),
-                                     .spec_json = ps_xstrdup(spec_json),
-                                     .reply = take_answer};
-    engine_submit_command(engine, &command);
-    turn();
-}
 
 /* ---- the agent */
 static struct lease *
@@ -239,14 +211,14 @@ prepare(const struct known *known, size_t count)
     submit(COMMAND_PUT, spec);
     hello(&agent);
     submit(COMMAND_START, NULL);
-    for (int i = 0; i < 4 && strcmp(pipeline.state, "running") != 0; i++) {
+    for (int i = 0; i < 4 && strcmp(answer.state, "running") != 0; i++) {
         const Penstock__SyncReply *orders = sync(0, 1, 0);
         if (orders->n_tasks > 0) {
             answer_task(orders->tasks[0], known, count);
         }
         submit(COMMAND_WATCH, NULL);
     }
-    cr_assert_str_eq(pipeline.state, "running");
+    cr_assert_str_eq(answer.state, "running");
 }
 
 TestSuite(engine_parts, .init = begin, .fini = finish);
@@ -446,7 +418,7 @@ Test(engine_parts, all_parts_make_the_object_whole)
     cr_assert_str_eq(object().state, "done");
     cr_assert(object().offset == SIZE && object().cut_offset == 0);
     submit(COMMAND_WATCH, NULL);
-    cr_assert_str_eq(pipeline.state, "completed");
+    cr_assert_str_eq(answer.state, "completed");
 }
 
 /* A record that is longer than a part: nothing begins in the parts that it covers. */
@@ -506,7 +478,7 @@ Test(engine_parts, a_tombstoned_part_is_cut_again)
     uint64_t size = cut_at(second)->target;
     fail(cut_at(second), PENSTOCK__FAIL_CLASS__FAIL_FENCED, "fenced");
     submit(COMMAND_WATCH, NULL);
-    cr_assert_str_eq(pipeline.state, "failed");
+    cr_assert_str_eq(answer.state, "failed");
     (void)sync(2, 0, 0);
     struct lease *tombstone = cut_at(second);
     cr_assert(tombstone->tombstone);
@@ -649,7 +621,7 @@ Test(engine_parts, nothing_is_discovered_while_a_ledger_is_read)
     answer_task(&look, NULL, 0);
     send_chunk(&reading, (const struct known[]){{0, 500, true}}, 1, true);
     submit(COMMAND_WATCH, NULL);
-    cr_assert_str_eq(pipeline.state, "running", "%s", pipeline.reason);
+    cr_assert_str_eq(answer.state, "running", "%s", answer.reason);
 }
 
 Test(engine_parts, an_older_agent_is_given_no_cuts)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batches that a leaf has on its disk, by hand: who is given them, for how long they wait for it,
  * and when it is told to give them up. Agents a and b, objects that are a batch each. */
-#include <stdio.h>
-
 #include "tests/unit/engine/engine_hand.h"
 
 enum { SIZE = 1000, OBJECTS_MOST = 4, STEP_MS = 1000 };
@@ -28,29 +26,8 @@ struct say {
 
 static struct hand_agent a = {.name = "a", .life = {1}, .leaves = 1};
 static struct hand_agent b = {.name = "b", .life = {2}, .leaves = 1};
-static char state[40];
 
 TestSuite(engine_staged, .init = begin, .fini = finish);
-
-static void
-take_answer(void *ctx, const struct command_result *result)
-{
-    (void)ctx;
-    if (result->pipeline != NULL) {
-        snprintf(state, sizeof state, "%s", result->pipeline->state);
-    }
-}
-
-static void
-submit(enum command_kind kind, const char *spec_json)
-{
-    struct engine_command command = {.kind = kind,
-                                     .name = ps_xstrdup("p"),
-                                     .spec_json = ps_xstrdup(spec_json),
-                                     .reply = take_answer};
-    engine_submit_command(engine, &command);
-    turn();
-}
 
 /* NULL: it is parked. */
 static const Penstock__SyncReply *
@@ -195,14 +172,14 @@ prepare(size_t objects)
     hello(&a);
     hello(&b);
     submit(COMMAND_START, NULL);
-    for (int i = 0; i < 4 && strcmp(state, "running") != 0; i++) {
+    for (int i = 0; i < 4 && strcmp(answer.state, "running") != 0; i++) {
         const Penstock__SyncReply *orders = sync(&a, &(struct say){.tasks = true});
         if (orders->n_tasks > 0) {
             answer_task(orders->tasks[0], objects);
         }
         submit(COMMAND_WATCH, NULL);
     }
-    cr_assert_str_eq(state, "running");
+    cr_assert_str_eq(answer.state, "running");
 }
 
 /* ---- reports */
