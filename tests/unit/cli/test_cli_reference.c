@@ -1,27 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* docs/reference/cli.md is what commands.def says. PENSTOCK_REGENERATE=1 writes it. */
 #include <criterion/criterion.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli_help.h"
-#include "common/path.h"
-
-#define PAGE "docs/reference/cli.md"
+#include "tests/support/reference.h"
 
 Test(cli_reference, page_is_current)
 {
-    struct ps_buf made = PS_BUF_INIT, page = PS_BUF_INIT;
-    struct ps_error err = {0};
+    struct ps_buf made = PS_BUF_INIT;
     cli_help_markdown(&made);
-    if (getenv("PENSTOCK_REGENERATE") != NULL) {
-        cr_assert_eq(ps_path_write(PAGE, ps_buf_span(&made), &err), PS_OK, "%s", err.text);
-    }
-    cr_assert_eq(ps_path_read(PAGE, 1 << 20, &page, &err), PS_OK, "%s", err.text);
-    cr_expect(ps_span_eq(ps_buf_span(&made), ps_buf_span(&page)),
-              PAGE " is not what cli/commands.def says; run this test with PENSTOCK_REGENERATE=1");
+    reference_is("docs/reference/cli.md", ps_buf_span(&made), "cli/commands.def says");
     ps_buf_fini(&made);
-    ps_buf_fini(&page);
 }
 
 Test(cli_reference, every_command_and_option_is_explained)

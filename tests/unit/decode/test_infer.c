@@ -4,29 +4,12 @@
 #include <stdio.h>
 
 #include "agent/decode/infer.h"
-
-static struct spec *
-spec_of(const char *more)
-{
-    struct ps_buf text = PS_BUF_INIT;
-    struct spec *spec = NULL;
-    struct spec_errors errors = {0};
-    struct ps_error err = {0};
-    ps_buf_xprintf(&text,
-                   "name: t\nsource: {url: 'file:x'}\ndestination: {url: 'null:'}\n"
-                   "%s",
-                   more);
-    enum ps_status status = spec_parse(ps_buf_span(&text), NULL, 0, &spec, &errors, &err);
-    cr_assert_eq(status, PS_OK, "%s %s", err.text, errors.count > 0 ? errors.items[0].text : "");
-    spec_errors_fini(&errors);
-    ps_buf_fini(&text);
-    return spec;
-}
+#include "tests/support/spec_rest.h"
 
 static void
 expect(const char *more, const char *const *objects, const char *wanted, const char *in_note)
 {
-    struct spec *spec = spec_of(more);
+    struct spec *spec = spec_with(more);
     struct infer *infer = NULL;
     struct ps_error err = {0};
     struct ps_buf found = PS_BUF_INIT;
@@ -108,7 +91,7 @@ Test(infer, given_columns)
 
 Test(infer, a_part_of_an_object_leaves_its_last_line_out)
 {
-    struct spec *spec = spec_of("");
+    struct spec *spec = spec_with("");
     struct infer *infer = NULL;
     struct ps_error err = {0};
     const struct spec_column *columns = NULL;
@@ -162,7 +145,7 @@ Test(infer, paths)
 
 Test(infer, a_key_keeps_its_path)
 {
-    struct spec *spec = spec_of(NDJSON);
+    struct spec *spec = spec_with(NDJSON);
     struct infer *infer = NULL;
     struct ps_error err = {0};
     const struct spec_column *columns = NULL;

@@ -7,24 +7,7 @@
 #include "agent/decode/number.h"
 #include "agent/transform/transform_impl.h"
 #include "common/alloc.h"
-
-static struct spec *
-spec_of(const char *more)
-{
-    struct ps_buf text = PS_BUF_INIT;
-    struct spec *spec = NULL;
-    struct spec_errors errors = {0};
-    struct ps_error err = {0};
-    ps_buf_xprintf(&text,
-                   "name: t\nsource: {url: 'file:x'}\ndestination: {url: 'null:'}\n"
-                   "%s",
-                   more);
-    enum ps_status status = spec_parse(ps_buf_span(&text), NULL, 0, &spec, &errors, &err);
-    cr_assert_eq(status, PS_OK, "%s %s", err.text, errors.count > 0 ? errors.items[0].text : "");
-    spec_errors_fini(&errors);
-    ps_buf_fini(&text);
-    return spec;
-}
+#include "tests/support/spec_rest.h"
 
 struct flow {
     struct transform *transform;
@@ -87,7 +70,7 @@ cells_print(const struct block *block, struct ps_buf *out)
 static void
 expect_with(transform_row_fn row, const char *more, const char *text, const char *wanted)
 {
-    struct spec *spec = spec_of(more);
+    struct spec *spec = spec_with(more);
     struct flow flow = {.rejects = PS_BUF_INIT};
     const struct decode_sink sink = {.ctx = &flow, .header = on_header, .record = on_record};
     struct infer *infer = NULL;
@@ -251,8 +234,9 @@ count_allocations(void *ctx, size_t bytes)
 /* After the first rows nothing is allocated, whatever the rows are. */
 Test(transform, rows_allocate_nothing)
 {
-    struct spec *spec = spec_of("columns: [{name: a, type: bigint}, {name: b, type: text}, {name: "
-                                "c, type: double, on_mismatch: text}]\n");
+    struct spec *spec =
+        spec_with("columns: [{name: a, type: bigint}, {name: b, type: text}, {name: "
+                  "c, type: double, on_mismatch: text}]\n");
     struct flow flow = {.rejects = PS_BUF_INIT};
     const struct decode_sink sink = {.ctx = &flow, .header = on_header, .record = on_record};
     const struct spec_column *columns = NULL;
@@ -306,8 +290,9 @@ cells_of(transform_row_fn row, struct transform *transform, const char *text, si
 Test(transform, hot_forms_agree)
 {
     static const char alphabet[] = "0123456789012345678901234567890123456789...-+e ,/:";
-    struct spec *spec = spec_of("columns: [{name: a, type: bigint, on_mismatch: 'null'}, {name: b, "
-                                "from: a, type: double, on_mismatch: 'null'}]\n");
+    struct spec *spec =
+        spec_with("columns: [{name: a, type: bigint, on_mismatch: 'null'}, {name: b, "
+                  "from: a, type: double, on_mismatch: 'null'}]\n");
     const struct spec_column *columns = NULL;
     struct transform *transform = NULL;
     struct ps_error err = {0};
