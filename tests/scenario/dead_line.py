@@ -10,10 +10,8 @@ skipped."""
 import argparse
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
@@ -120,14 +118,8 @@ def main():
         text.write('1')
     print(f'seed {args.seed}', flush=True)
     report = Report()
-    folder = tempfile.mkdtemp(prefix='pk-line-', dir='/tmp')
-    server = db_checker.start(args.dest)[0]
-    try:
+    with db_checker.place(args.dest, 'pk-line-') as (server, folder):
         run(args, server, folder, report)
-    finally:
-        loopback('up')
-        server.close()
-        shutil.rmtree(folder, ignore_errors=True)
     return report.end()
 
 

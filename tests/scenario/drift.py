@@ -7,10 +7,8 @@ usage: drift.py [--build build/dev] [--seed N] [--dest sqlite|postgresql] [--rou
 import json
 import os
 import random
-import shutil
 import sqlite3
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
@@ -268,9 +266,7 @@ def main():
     print(f'seed {args.seed}, {args.dest}')
     report = Report()
     rng = random.Random(args.seed)
-    args.server = None if args.dest == 'sqlite' else db_checker.start(args.dest)[0]
-    folder = tempfile.mkdtemp(prefix='pk-drift-', dir='/tmp')
-    try:
+    with db_checker.place(args.dest, 'pk-drift-') as (args.server, folder):
         for kind in ('csv', 'ndjson'):
             modes(args, folder, report, kind)
             beside_a_large_one(args, folder, report, kind)
@@ -278,10 +274,6 @@ def main():
             kills(args, folder, report, kind, rng)
         too_many(args, folder, report)
         taken(args, folder, report)
-    finally:
-        if args.server:
-            args.server.close()
-        shutil.rmtree(folder, ignore_errors=True)
     return report.end()
 
 

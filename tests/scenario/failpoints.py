@@ -16,9 +16,7 @@ import http.client
 import os
 import random
 import re
-import shutil
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -191,9 +189,7 @@ def main():
         return skip_all(why)
     print(f'seed {args.seed}', flush=True)
     report = Report()
-    server = None if args.dest == 'sqlite' else db_checker.start(args.dest)[0]
-    folder = tempfile.mkdtemp(prefix='pk-points-', dir='/tmp')
-    try:
+    with db_checker.place(args.dest, 'pk-points-') as (server, folder):
         source = os.path.join(folder, 'source')
         # All places want a batch that is staged on disk; those of a server's load do not.
         data.make(source, args.seed, 0.05 if server else 0.3)
@@ -213,10 +209,6 @@ def main():
             check_release(report, args.release)
         for wanted in plans(args, random.Random(args.seed)):
             one(report, args.build, source, expected, wanted, server)
-    finally:
-        if server:
-            server.close()
-        shutil.rmtree(folder, ignore_errors=True)
     return report.end()
 
 

@@ -11,7 +11,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 import data  # noqa: E402
@@ -346,9 +345,7 @@ def main():
         'lost_destination': lambda world: lost_destination(world, report),
         'raised_copy': lambda world: raised_copy(world, report),
     }
-    server = None if args.dest == 'sqlite' else db_checker.start(args.dest)[0]
-    folder = tempfile.mkdtemp(prefix='pk-reconcile-', dir='/tmp')
-    try:
+    with db_checker.place(args.dest, 'pk-reconcile-') as (server, folder):
         source = os.path.join(folder, 'source')
         data.make(source, args.seed, 0.5)
         expected = Expected(source, data.COLUMNS)
@@ -356,10 +353,6 @@ def main():
             if not args.cases or name in args.cases:
                 with World(args, server, source, expected) as world:
                     case(world)
-    finally:
-        if server:
-            server.close()
-        shutil.rmtree(folder, ignore_errors=True)
     return report.end()
 
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The checker over a table on a database server, by the server's own client (psql, mariadb)."""
+import contextlib
+import shutil
+import tempfile
+
 import mysql_server
 import pg_server
 from checker import LEDGER_RANGES, Checker, Unreadable, chain_problems
@@ -100,6 +104,20 @@ def start(scheme, settings=()):
     """(a running server, None), or (None, why there is none). settings: for scheme alone."""
     why = lacks(scheme)
     return (None, why) if why else (SERVERS[scheme][1](settings).start(), None)
+
+
+@contextlib.contextmanager
+def place(scheme, prefix):
+    """(a running server, or None for SQLite; an empty folder), both gone at the end."""
+    folder = tempfile.mkdtemp(prefix=prefix, dir='/tmp')
+    server = None
+    try:
+        server = start(scheme)[0] if scheme in SERVERS else None
+        yield server, folder
+    finally:
+        if server:
+            server.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read(server, query):
