@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+const char dest_late_null[] = "is NULL, and the column is NOT NULL";
+
 enum { RAW_BYTES = 1024, RAW_TOTAL_BYTES = 8 * 1024 * 1024 };
 
 static void

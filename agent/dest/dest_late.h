@@ -21,6 +21,10 @@ struct dest_late_row {
     uint32_t ncols;
 };
 
+/* A NULL where the column is NOT NULL: all drivers say it with code "type", these words and the
+ * column's name, whoever found it. */
+extern const char dest_late_null[];
+
 PS_MUSTCHECK enum ps_status dest_late_add(struct dest_late *late, const struct dest_late_row *row,
                                           const char *code, struct ps_span column,
                                           const char *reason, struct ps_error *err);

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "agent/decode/json_check.h"
+#include "agent/dest/dest_late.h"
 #include "agent/dest/dst_mysql_field.h"
 #include "common/utf8.h"
 
@@ -31,7 +32,6 @@ static const char not_inet6[] = "is no IPv6 address";
 static const char not_utf8[] = "is not UTF-8";
 static const char four_bytes[] = "has a character of four bytes, and the column is utf8mb3";
 static const char too_long[] = "is longer than the column allows";
-static const char null_refused[] = "is NULL, and the column is NOT NULL";
 static const char not_json[] = "is no JSON";
 static const char not_member[] = "is none of the column's values";
 
@@ -507,7 +507,7 @@ dst_mysql_value_put(const struct dst_mysql_column *column, const struct cell *ce
     char number[DEST_NUMBER_BYTES];
     if (cell->tag == CELL_NULL) {
         ps_buf_xappend(out, "NULL", 4);
-        return column->not_null ? null_refused : NULL;
+        return column->not_null ? dest_late_null : NULL;
     }
     switch (column->type) {
     case MY_INT:

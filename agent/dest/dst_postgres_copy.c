@@ -69,6 +69,7 @@ dst_postgres_copy_refusal(struct dst_postgres *d, const PGresult *result, const 
     snprintf(out->text, sizeof out->text, "%s%s%s%s", text == NULL ? "refused" : text,
              detail == NULL ? "" : " (", detail == NULL ? "" : detail, detail == NULL ? "" : ")");
     snprintf(out->column, sizeof out->column, "%s", column == NULL ? "" : column);
+    out->of_null = strcmp(state, "23502") == 0;
     out->row = row_of(d, PQresultErrorField(result, PG_DIAG_CONTEXT));
     return PS_OK;
 }

@@ -13,6 +13,7 @@
 struct dst_postgres_refusal {
     char text[400];
     char column[64];
+    bool of_null; /* a NULL in a column that takes none */
     uint64_t row; /* which one of this COPY, from 1; 0 = the server does not say */
 };
 

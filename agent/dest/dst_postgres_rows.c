@@ -15,6 +15,25 @@ enum { REJECTS_A_SEND = 256 * 1024 };
 
 /* ---- a block as COPY wants it */
 
+/* All but a NULL is for the server to read. */
+static const struct dst_postgres_column *
+put_row_text(struct dst_postgres_rows *rows, const char **out_why)
+{
+    const struct dst_postgres *d = rows->d;
+    size_t start = rows->bytes.len;
+    for (uint32_t i = 0; i < d->column_count; i++) {
+        const struct dst_postgres_column *column = &d->columns[i];
+        const struct cell *cell = &rows->cells[column->cell];
+        if (column->not_null && cell->tag == CELL_NULL) {
+            *out_why = dest_late_null;
+            rows->bytes.len = start;
+            return column;
+        }
+        dst_postgres_value_text(cell, i + 1 == d->column_count, &rows->bytes);
+    }
+    return NULL;
+}
+
 /* NULL when the row is behind bytes; else the column that it does not fit. */
 static const struct dst_postgres_column *
 put_row(struct dst_postgres_rows *rows, const char **out_why)
@@ -22,11 +41,7 @@ put_row(struct dst_postgres_rows *rows, const char **out_why)
     const struct dst_postgres *d = rows->d;
     size_t start = rows->bytes.len;
     if (d->by_server) {
-        for (uint32_t i = 0; i < d->column_count; i++) {
-            dst_postgres_value_text(&rows->cells[d->columns[i].cell], i + 1 == d->column_count,
-                                    &rows->bytes);
-        }
-        return NULL;
+        return put_row_text(rows, out_why);
     }
     uint16_t count = htobe16((uint16_t)d->column_count);
     ps_buf_xappend(&rows->bytes, &count, sizeof count);
@@ -106,6 +121,19 @@ dst_postgres_rows_merge(struct dst_postgres_rows *rows, const struct dst_postgre
     return status;
 }
 
+/* Where a partition alone says NOT NULL, only the server finds it. */
+static bool
+is_null_refused(const struct dst_postgres_rows *rows, const struct dst_postgres_refusal *refusal)
+{
+    const struct dst_postgres *d = rows->d;
+    bool null = false;
+    for (uint32_t i = 0; refusal->of_null && !null && i < d->column_count; i++) {
+        null = strcmp(d->columns[i].name, refusal->column) == 0 &&
+               rows->cells[d->columns[i].cell].tag == CELL_NULL;
+    }
+    return null;
+}
+
 /* The row's cells again, for its reject. */
 enum ps_status
 dst_postgres_rows_refuse(struct dst_postgres_rows *rows, uint32_t index,
@@ -124,8 +152,10 @@ dst_postgres_rows_refuse(struct dst_postgres_rows *rows, uint32_t index,
         if (n == rows->rows[index]) {
             const struct dest_late_row row = {
                 .meta = &meta, .cells = rows->cells, .ncols = rows->d->ncols};
-            return dest_late_add(late, &row, "constraint", ps_span_str(refusal->column),
-                                 refusal->text, err);
+            bool null = is_null_refused(rows, refusal);
+            return dest_late_add(late, &row, null ? "type" : "constraint",
+                                 ps_span_str(refusal->column),
+                                 null ? dest_late_null : refusal->text, err);
         }
     }
     return ps_fail(err, PS_BUG, "postgresql: row %u of a block is not there", index);

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "agent/decode/json_check.h"
+#include "agent/dest/dest_late.h"
 #include "agent/dest/dst_postgres.h"
 #include "agent/dest/dst_postgres_field.h"
 
@@ -15,7 +16,6 @@ static const char not_uuid[] = "is no UUID";
 static const char not_json[] = "is no JSON";
 static const char not_a_label[] = "is none of the enum's labels";
 static const char too_long[] = "is longer than the column allows";
-static const char null_refused[] = "is NULL, and the column is NOT NULL";
 
 static const char *
 put_uuid(struct ps_span text, struct ps_buf *out)
@@ -179,7 +179,7 @@ dst_postgres_value_put(const struct dst_postgres_column *column, const struct ce
     if (cell->tag == CELL_NULL) {
         static const uint32_t minus_one = UINT32_MAX;
         ps_buf_xappend(out, &minus_one, sizeof minus_one);
-        return column->not_null ? null_refused : NULL;
+        return column->not_null ? dest_late_null : NULL;
     }
     char number[PG_NUMBER_TEXT_BYTES];
     switch (column->type) {

@@ -56,6 +56,27 @@ column_of(const char *reason)
     return ps_span_str(dot + 1);
 }
 
+/* The column in whose NULL the table's NOT NULL failed; NULL: it was something else. */
+static const struct dst_sqlite_column *
+null_column(const struct dst_sqlite *d, int rc, const char *reason)
+{
+    static const char words[] = "NOT NULL constraint failed: ";
+    size_t table_len = strlen(d->table);
+    const char *at = reason + sizeof words - 1;
+    if (rc != SQLITE_CONSTRAINT_NOTNULL || strncmp(reason, words, sizeof words - 1) != 0 ||
+        sqlite3_strnicmp(at, d->table, (int)table_len) != 0 || at[table_len] != '.') {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < d->ncols; i++) {
+        const struct dst_sqlite_column *column = &d->columns[i];
+        if (d->feed.cells[column->cell].tag == CELL_NULL &&
+            strcmp(column->name, at + table_len + 1) == 0) {
+            return column;
+        }
+    }
+    return NULL;
+}
+
 static enum ps_status
 reject_row(struct dst_sqlite_rows *rows, const char *code, struct ps_span column,
            const char *reason, struct ps_error *err)
@@ -204,7 +225,9 @@ insert_row(struct dst_sqlite_rows *rows, uint64_t place, bool last_chance, struc
     if (rc == SQLITE_CONSTRAINT_FOREIGNKEY && !last_chance) {
         return keep_orphan(rows, place, err);
     }
-    return reject_row(rows, "constraint", column_of(reason), reason, err);
+    const struct dst_sqlite_column *null = null_column(d, rc, reason);
+    return null != NULL ? reject_row(rows, "type", ps_span_str(null->name), dest_late_null, err)
+                        : reject_row(rows, "constraint", column_of(reason), reason, err);
 }
 
 /* ---- one block */

@@ -41,7 +41,7 @@ Test(dst_sqlite, guilty_rows_only)
                          " FROM t_rejects"),
         "type:name:stuff|constraint::CHECK constraint failed: name <> 'bad'|"
         "constraint:id:UNIQUE constraint failed: t.id|"
-        "constraint:name:NOT NULL constraint failed: t.name");
+        "type:name:is NULL, and the column is NOT NULL");
     cr_assert_str_eq(fixture_text(&f, "SELECT CAST(raw AS TEXT) FROM t_rejects WHERE line = 501"),
                      "500,\"bad\"");
     cr_assert_str_eq(fixture_text(&f, "SELECT object FROM t_rejects LIMIT 1"), "object-1");
