@@ -20,10 +20,8 @@ mysql_dest_close(struct dest *dest)
     }
     dst_mysql_disconnect(d);
     dst_mysql_watch_free(d->watch);
-    for (size_t i = 0; i < d->key_count; i++) {
-        ps_free(d->keys[i]);
-    }
-    ps_free(d->keys);
+    dest_names_fini(&d->keys);
+    dest_names_fini(&d->updates);
     ps_buf_fini(&d->signature);
     ps_buf_fini(&d->form);
     ps_secret_fini(&d->password);
@@ -80,7 +78,6 @@ split_table(struct dst_mysql *d, const char *given, struct ps_error *err)
 static void
 read_spec(struct dst_mysql *d, const struct spec *spec)
 {
-    const char *const *keys = NULL;
     const char *order_by = spec_str(spec, "destination.order_by");
     d->name = ps_xstrdup(spec_name(spec));
     d->may_create = spec_is(spec, "destination.create", "auto");
@@ -88,11 +85,8 @@ read_spec(struct dst_mysql *d, const struct spec *spec)
                      : spec_is(spec, "destination.on_conflict", "replace") ? MY_CONFLICT_REPLACE
                      : spec_is(spec, "destination.on_conflict", "update")  ? MY_CONFLICT_UPDATE
                                                                            : MY_CONFLICT_ERROR;
-    d->key_count = spec_list(spec, "destination.key", &keys);
-    d->keys = ps_xcalloc(d->key_count + 1, sizeof *d->keys);
-    for (size_t i = 0; i < d->key_count; i++) {
-        d->keys[i] = ps_xstrdup(keys[i]);
-    }
+    dest_names_init(&d->keys, spec, "destination.key");
+    dest_names_init(&d->updates, spec, "destination.update");
     d->order_by = order_by == NULL ? NULL : ps_xstrdup(order_by);
     d->tolerance = spec_tolerance(spec);
 }

@@ -13,6 +13,7 @@
 #include <mysqld_error.h>
 
 #include "agent/dest/dest_ledger.h"
+#include "agent/dest/dest_names.h"
 
 enum { DST_MYSQL_FORMAT = 1 };
 
@@ -80,6 +81,7 @@ struct dst_mysql_dialect {
     bool has_locks;       /* GET_LOCK, by which a successor finds a session */
     bool has_row_number;  /* GET DIAGNOSTICS … ROW_NUMBER, where the server knows it */
     bool has_engines;     /* InnoDB among others, and its settings */
+    bool has_savepoints;
 };
 extern const char *const dst_mysql_own_tables[]; /* NULL at the end */
 extern const struct dst_mysql_dialect dst_mysql_dialect;
@@ -120,9 +122,9 @@ struct dst_mysql {
     struct spec_tolerance tolerance;
     bool may_create;
     enum dst_mysql_conflict on_conflict;
-    char **keys;
-    size_t key_count;
-    char *order_by; /* NULL: the last commit wins */
+    struct dest_names keys;
+    struct dest_names updates; /* with on_conflict: update: only these columns; none = all */
+    char *order_by;            /* NULL: the last commit wins */
     struct dest_ledger ledger;
 
     MYSQL *conn; /* NULL: connected when next used */
@@ -148,8 +150,9 @@ struct dst_mysql {
     /* Staging table into the table, in this order; NULL: not needed. */
     char *merge_update_sql;
     char *merge_insert_sql;
-    char *merge_count_sql; /* of the keys in the staging table */
-    bool hex;              /* binary values go as hexadecimal digits */
+    char *merge_repeats_sql; /* counts rows of the staging table that share another's key */
+    char *merge_updates_sql; /* with order_by: those of them that update a row */
+    bool hex;                /* binary values go as hexadecimal digits */
 };
 
 /* ---- dst_mysql_conn.c: connection, statements */
@@ -193,7 +196,6 @@ PS_MUSTCHECK enum ps_status
 dst_mysql_make_tables(struct dst_mysql *d, const struct dest_table *table, struct ps_error *err);
 PS_MUSTCHECK enum ps_status dst_mysql_exists(struct dst_mysql *d, const char *quoted, bool *out,
                                              struct ps_error *err);
-bool dst_mysql_is_key(const struct dst_mysql *d, const char *name);
 
 /* ---- dst_mysql_shape.c: the table as the server describes it */
 struct dst_mysql_shape_column {

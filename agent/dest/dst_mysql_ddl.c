@@ -24,17 +24,6 @@ dst_mysql_exists(struct dst_mysql *d, const char *quoted, bool *out, struct ps_e
     return status;
 }
 
-bool
-dst_mysql_is_key(const struct dst_mysql *d, const char *name)
-{
-    for (size_t i = 0; i < d->key_count; i++) {
-        if (strcasecmp(d->keys[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool
 is_text(const struct spec_column *column)
 {
@@ -60,25 +49,25 @@ create_table(struct dst_mysql *d, const struct dest_table *table, struct ps_erro
     unsigned texts = 0;
     for (size_t i = 0; i < table->count; i++) {
         const struct spec_column *column = &table->columns[i];
-        texts += is_text(column) && dst_mysql_is_key(d, column->name);
+        texts += is_text(column) && dest_names_have(&d->keys, column->name);
     }
     unsigned chars = texts == 0 ? 0 : KEY_CHARS / texts < 255 ? KEY_CHARS / texts : 255;
     struct ps_buf sql = PS_BUF_INIT;
     ps_buf_xprintf(&sql, "CREATE TABLE IF NOT EXISTS %s", d->quoted);
     for (size_t i = 0; i < table->count; i++) {
         const struct spec_column *column = &table->columns[i];
-        bool key = dst_mysql_is_key(d, column->name);
+        bool key = dest_names_have(&d->keys, column->name);
         ps_buf_xprintf(&sql, i == 0 ? "(" : ", ");
         dst_mysql_quote(&sql, column->name);
         ps_buf_xprintf(&sql, " ");
         append_type(column, key ? chars : 0, &sql);
         ps_buf_xprintf(&sql, "%s", key ? " NOT NULL" : "");
     }
-    for (size_t i = 0; i < d->key_count; i++) {
+    for (size_t i = 0; i < d->keys.count; i++) {
         ps_buf_xprintf(&sql, i == 0 ? ", PRIMARY KEY (" : ", ");
-        dst_mysql_quote(&sql, d->keys[i]);
+        dst_mysql_quote(&sql, d->keys.at[i]);
     }
-    ps_buf_xprintf(&sql, "%s%s", d->key_count == 0 ? ")" : "))", d->dialect->table_tail);
+    ps_buf_xprintf(&sql, "%s%s", d->keys.count == 0 ? ")" : "))", d->dialect->table_tail);
     enum ps_status status = dst_mysql_exec(d, ps_buf_str(&sql), err);
     ps_buf_fini(&sql);
     return status;

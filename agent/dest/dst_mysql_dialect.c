@@ -42,6 +42,7 @@ const struct dst_mysql_dialect dst_mysql_dialect = {
     .has_locks = true,
     .has_row_number = true,
     .has_engines = true,
+    .has_savepoints = true,
 };
 
 /* A primary key has to hold the shard key, so the ledger's tables, whose keys are what makes a

@@ -11,6 +11,7 @@
 
 #define STAGE "_penstock_stage"
 #define NUMBER "_penstock_n"
+#define FIRST "_penstock_first" /* and the column's place */
 
 enum { MERGE_TRIES = 5 };
 
@@ -18,11 +19,11 @@ enum { MERGE_TRIES = 5 };
 static void
 append_keys(const struct dst_mysql *d, const char *between, const char *pattern, struct ps_buf *sql)
 {
-    for (size_t i = 0; i < d->key_count; i++) {
+    for (size_t i = 0; i < d->keys.count; i++) {
         ps_buf_xprintf(sql, "%s", i == 0 ? "" : between);
         for (const char *at = pattern; *at != '\0'; at++) {
             if (*at == '$') {
-                dst_mysql_quote(sql, d->keys[i]);
+                dst_mysql_quote(sql, d->keys.at[i]);
             } else {
                 ps_buf_xappend(sql, at, 1);
             }
@@ -30,16 +31,59 @@ append_keys(const struct dst_mysql *d, const char *between, const char *pattern,
     }
 }
 
-/* The rows of a batch, one a key: the first, or the last, or that of the largest order_by. A NULL
- * in a key is no key: such rows stay apart. */
+/* The keys of rows that are one. A NULL in a key is no key: such rows stay apart. */
+static void
+append_sameness_of(const struct dst_mysql *d, const char *key, const char *is_null,
+                   struct ps_buf *sql)
+{
+    append_keys(d, ", ", key, sql);
+    ps_buf_xprintf(sql, ", CASE WHEN ");
+    append_keys(d, " OR ", is_null, sql);
+    ps_buf_xprintf(sql, " THEN " NUMBER " END");
+}
+
+static void
+append_sameness(const struct dst_mysql *d, struct ps_buf *sql)
+{
+    append_sameness_of(d, "$", "$ IS NULL", sql);
+}
+
+/* By order_by the staged row s does not lose against the table's t. */
+static void
+append_not_less(const struct dst_mysql *d, struct ps_buf *sql)
+{
+    ps_buf_xprintf(sql, "t.");
+    dst_mysql_quote(sql, d->order_by);
+    ps_buf_xprintf(sql, " IS NULL OR s.");
+    dst_mysql_quote(sql, d->order_by);
+    ps_buf_xprintf(sql, " >= t.");
+    dst_mysql_quote(sql, d->order_by);
+}
+
+/* Stays as the first row of a new key brought it, however many update that row. */
+static bool
+is_first_value(const struct dst_mysql *d, const char *name)
+{
+    return !dest_names_updated(&d->updates, &d->keys, name) && !dest_names_have(&d->keys, name);
+}
+
+/* The rows of a batch, one a key: the first, or the last, or that of the largest order_by. */
 static void
 append_collapsed(const struct dst_mysql *d, struct ps_buf *sql)
 {
-    ps_buf_xprintf(sql, "(SELECT * FROM (SELECT s0.*, ROW_NUMBER() OVER (PARTITION BY ");
-    append_keys(d, ", ", "$", sql);
-    ps_buf_xprintf(sql, ", CASE WHEN ");
-    append_keys(d, " OR ", "$ IS NULL", sql);
-    ps_buf_xprintf(sql, " THEN " NUMBER " END ORDER BY ");
+    ps_buf_xprintf(sql, "(SELECT * FROM (SELECT s0.*");
+    for (uint32_t i = 0; i < d->column_count; i++) {
+        if (is_first_value(d, d->columns[i].name)) {
+            ps_buf_xprintf(sql, ", FIRST_VALUE(s0.");
+            dst_mysql_quote(sql, d->columns[i].name);
+            ps_buf_xprintf(sql, ") OVER (PARTITION BY ");
+            append_sameness(d, sql);
+            ps_buf_xprintf(sql, " ORDER BY " NUMBER ") AS " FIRST "%u", i);
+        }
+    }
+    ps_buf_xprintf(sql, ", ROW_NUMBER() OVER (PARTITION BY ");
+    append_sameness(d, sql);
+    ps_buf_xprintf(sql, " ORDER BY ");
     if (d->on_conflict == MY_CONFLICT_SKIP) {
         ps_buf_xprintf(sql, NUMBER);
     } else {
@@ -73,8 +117,8 @@ append_assignments(const struct dst_mysql *d, const struct dst_mysql_shape *shap
     for (size_t i = 0; i < shape->count; i++) {
         const struct dst_mysql_shape_column *column = &shape->columns[i];
         bool loaded = is_loaded(d, column->name);
-        if (dst_mysql_is_key(d, column->name) || column->generated || column->auto_increment ||
-            (!loaded && d->on_conflict != MY_CONFLICT_REPLACE)) {
+        if (!dest_names_updated(&d->updates, &d->keys, column->name) || column->generated ||
+            column->auto_increment || (!loaded && d->on_conflict != MY_CONFLICT_REPLACE)) {
             continue;
         }
         ps_buf_xprintf(sql, "%st.", count++ == 0 ? "" : ", ");
@@ -98,20 +142,53 @@ append_update(const struct dst_mysql *d, const struct dst_mysql_shape *shape, st
     if (append_assignments(d, shape, &assigned) == 0) {
         /* Nothing but the key: the row is found, and stays. */
         ps_buf_xprintf(&assigned, "t.");
-        dst_mysql_quote(&assigned, d->keys[0]);
+        dst_mysql_quote(&assigned, d->keys.at[0]);
         ps_buf_xprintf(&assigned, " = t.");
-        dst_mysql_quote(&assigned, d->keys[0]);
+        dst_mysql_quote(&assigned, d->keys.at[0]);
     }
     ps_buf_xprintf(sql, " SET %s", ps_buf_str(&assigned));
     ps_buf_fini(&assigned);
     if (d->order_by != NULL) {
-        ps_buf_xprintf(sql, " WHERE t.");
-        dst_mysql_quote(sql, d->order_by);
-        ps_buf_xprintf(sql, " IS NULL OR s.");
-        dst_mysql_quote(sql, d->order_by);
-        ps_buf_xprintf(sql, " >= t.");
-        dst_mysql_quote(sql, d->order_by);
+        ps_buf_xprintf(sql, " WHERE ");
+        append_not_less(d, sql);
     }
+}
+
+/* How many rows of the staging table share their key with one before. */
+static void
+append_repeats(const struct dst_mysql *d, struct ps_buf *sql)
+{
+    ps_buf_xprintf(sql,
+                   "SELECT COALESCE(SUM(_penstock_rows - 1), 0) FROM (SELECT count(*) AS"
+                   " _penstock_rows FROM %s" STAGE " GROUP BY ",
+                   d->prefix);
+    append_sameness(d, sql);
+    ps_buf_xprintf(sql, ") g");
+}
+
+/* Of these, those that do not lose by order_by, neither against the table's row, which no statement
+ * has touched yet, nor against one before. */
+static void
+append_updates(const struct dst_mysql *d, struct ps_buf *sql)
+{
+    ps_buf_xprintf(sql, "SELECT COALESCE(SUM(_penstock_rows - 1), 0) FROM (SELECT count(*) AS"
+                        " _penstock_rows FROM (SELECT s1.*, MAX(_penstock_rank) OVER"
+                        " (PARTITION BY ");
+    append_sameness(d, sql);
+    ps_buf_xprintf(sql, " ORDER BY " NUMBER " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS"
+                        " _penstock_best FROM (SELECT s0.*, RANK() OVER (PARTITION BY ");
+    append_sameness(d, sql);
+    ps_buf_xprintf(sql, " ORDER BY ");
+    dst_mysql_quote(sql, d->order_by); /* NULL comes first */
+    ps_buf_xprintf(sql, ") AS _penstock_rank FROM %s" STAGE " s0) s1) s LEFT JOIN %s t ON ",
+                   d->prefix, d->quoted);
+    append_keys(d, " AND ", "t.$ = s.$", sql);
+    ps_buf_xprintf(sql, " WHERE (_penstock_best IS NULL OR _penstock_rank >= _penstock_best)"
+                        " AND (");
+    append_not_less(d, sql);
+    ps_buf_xprintf(sql, ") GROUP BY ");
+    append_sameness_of(d, "s.$", "s.$ IS NULL", sql);
+    ps_buf_xprintf(sql, ") g");
 }
 
 /* Rows that are not there yet. Another session's that comes in between is a duplicate key, and the
@@ -122,10 +199,14 @@ append_insert(const struct dst_mysql *d, struct ps_buf *sql)
     ps_buf_xprintf(sql, "INSERT INTO %s(%s) SELECT ", d->quoted, d->names);
     for (uint32_t i = 0; i < d->column_count; i++) {
         ps_buf_xprintf(sql, i == 0 ? "s." : ", s.");
-        dst_mysql_quote(sql, d->columns[i].name);
+        if (is_first_value(d, d->columns[i].name)) {
+            ps_buf_xprintf(sql, FIRST "%u", i);
+        } else {
+            dst_mysql_quote(sql, d->columns[i].name);
+        }
     }
     ps_buf_xprintf(sql, " FROM ");
-    if (d->key_count == 0) {
+    if (d->keys.count == 0) {
         /* Any unique key: what conflicts is set to what it is, which counts as nothing. */
         ps_buf_xprintf(sql, "%s" STAGE " s ORDER BY s." NUMBER " ON DUPLICATE KEY UPDATE ",
                        d->prefix);
@@ -138,7 +219,7 @@ append_insert(const struct dst_mysql *d, struct ps_buf *sql)
     ps_buf_xprintf(sql, " LEFT JOIN %s t ON ", d->quoted);
     append_keys(d, " AND ", "t.$ = s.$", sql);
     ps_buf_xprintf(sql, " WHERE t.");
-    dst_mysql_quote(sql, d->keys[0]);
+    dst_mysql_quote(sql, d->keys.at[0]);
     ps_buf_xprintf(sql, " IS NULL ORDER BY s." NUMBER);
 }
 
@@ -165,7 +246,7 @@ check_key(struct dst_mysql *d, struct ps_error *err)
             fits = strcmp(row[1], "0") == 0;
             snprintf(index, sizeof index, "%s", row[2]);
         }
-        fits = fits && row[4] != NULL && row[7] == NULL && dst_mysql_is_key(d, row[4]);
+        fits = fits && row[4] != NULL && row[7] == NULL && dest_names_have(&d->keys, row[4]);
     }
     found = found || fits;
     mysql_free_result(result);
@@ -210,7 +291,7 @@ create_stage(struct dst_mysql *d, const struct dst_mysql_shape *shape, struct ps
 enum ps_status
 dst_mysql_make_stage(struct dst_mysql *d, const struct dst_mysql_shape *shape, struct ps_error *err)
 {
-    enum ps_status status = d->key_count > 0 ? check_key(d, err) : PS_OK;
+    enum ps_status status = d->keys.count > 0 ? check_key(d, err) : PS_OK;
     if (status == PS_OK) {
         status = create_stage(d, shape, err);
     }
@@ -226,9 +307,13 @@ dst_mysql_make_stage(struct dst_mysql *d, const struct dst_mysql_shape *shape, s
         append_update(d, shape, &sql);
         d->merge_update_sql = ps_xstrdup(ps_buf_str(&sql));
         ps_buf_clear(&sql);
-        ps_buf_xprintf(&sql, "SELECT count(*) FROM ");
-        append_collapsed(d, &sql);
-        d->merge_count_sql = ps_xstrdup(ps_buf_str(&sql));
+        append_repeats(d, &sql);
+        d->merge_repeats_sql = ps_xstrdup(ps_buf_str(&sql));
+    }
+    if (d->on_conflict != MY_CONFLICT_SKIP && d->order_by != NULL) {
+        ps_buf_clear(&sql);
+        append_updates(d, &sql);
+        d->merge_updates_sql = ps_xstrdup(ps_buf_str(&sql));
     }
     ps_buf_fini(&sql);
     return PS_OK;
@@ -276,17 +361,56 @@ static enum ps_status
 update_behind(struct dst_mysql *d, struct dst_mysql_merged *out, bool *out_refused,
               struct ps_error *err)
 {
+    enum ps_status status =
+        dst_mysql_try(d, d->merge_update_sql, strlen(d->merge_update_sql), out_refused, err);
+    if (status == PS_OK && !*out_refused) {
+        /* What was inserted without a key does not match. */
+        uint64_t matched = matched_rows(d->conn);
+        uint64_t updated = matched > out->inserted ? matched - out->inserted : 0;
+        out->updated = updated > out->updated ? updated : out->updated;
+    }
+    return status;
+}
+
+static enum ps_status
+count_rows(struct dst_mysql *d, const char *sql, uint64_t *out, struct ps_error *err)
+{
     bool found = false;
-    int64_t keys = 0;
-    enum ps_status status = dst_mysql_number(d, d->merge_count_sql, &found, &keys, err);
-    if (status != PS_OK || out->updated + out->inserted >= (uint64_t)keys) {
+    int64_t rows = 0;
+    enum ps_status status = dst_mysql_number(d, sql, &found, &rows, err);
+    *out = (uint64_t)rows;
+    return status;
+}
+
+/* Each row of a key is an update of the one before, though the statements know but one of them. */
+static enum ps_status
+update_all(struct dst_mysql *d, uint64_t given, struct dst_mysql_merged *out, bool *out_refused,
+           struct ps_error *err)
+{
+    uint64_t repeats = 0;
+    uint64_t updates = 0;
+    bool ordered = d->merge_updates_sql != NULL;
+    enum ps_status status = PS_OK;
+    if (ordered) {
+        status = count_rows(d, d->merge_repeats_sql, &repeats, err);
+    }
+    if (status == PS_OK && repeats > 0) {
+        status = count_rows(d, d->merge_updates_sql, &updates, err);
+    }
+    if (status == PS_OK) {
+        status = update_and_insert(d, out, out_refused, err);
+    }
+    if (status != PS_OK || *out_refused) {
         return status;
     }
-    status = dst_mysql_try(d, d->merge_update_sql, strlen(d->merge_update_sql), out_refused, err);
-    if (status == PS_OK && !*out_refused) {
-        uint64_t matched = matched_rows(d->conn);
-        out->updated = matched > out->inserted ? matched - out->inserted : 0;
+    if (!ordered && out->updated + out->inserted < given) {
+        status = count_rows(d, d->merge_repeats_sql, &repeats, err);
+        updates = repeats;
     }
+    if (status == PS_OK && out->updated + out->inserted < given - repeats) {
+        status = update_behind(d, out, out_refused, err);
+    }
+    out->updated += updates;
     return status;
 }
 
@@ -295,9 +419,6 @@ dst_mysql_merge(struct dst_mysql *d, uint64_t given, struct dst_mysql_merged *ou
                 bool *out_refused, struct ps_error *err)
 {
     *out_refused = false;
-    enum ps_status status = update_and_insert(d, out, out_refused, err);
-    bool missing = out->updated + out->inserted < given;
-    return status == PS_OK && !*out_refused && missing && d->merge_update_sql != NULL
-               ? update_behind(d, out, out_refused, err)
-               : status;
+    return d->merge_update_sql == NULL ? update_and_insert(d, out, out_refused, err)
+                                       : update_all(d, given, out, out_refused, err);
 }

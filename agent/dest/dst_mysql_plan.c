@@ -66,14 +66,16 @@ dst_mysql_plan_drop(struct dst_mysql *d)
     ps_free(d->load_tail);
     ps_free(d->merge_update_sql);
     ps_free(d->merge_insert_sql);
-    ps_free(d->merge_count_sql);
+    ps_free(d->merge_repeats_sql);
+    ps_free(d->merge_updates_sql);
     d->columns = NULL;
     d->target = NULL;
     d->names = NULL;
     d->load_tail = NULL;
     d->merge_update_sql = NULL;
     d->merge_insert_sql = NULL;
-    d->merge_count_sql = NULL;
+    d->merge_repeats_sql = NULL;
+    d->merge_updates_sql = NULL;
     d->column_count = 0;
     d->ncols = 0;
     d->stage_used = false;
@@ -238,6 +240,7 @@ dst_mysql_plan(struct dst_mysql *d, const struct spec_column *columns, size_t co
     }
     if (status == PS_OK) {
         complain(&shape, columns, count, &wrong);
+        dest_names_check_update(&d->updates, columns, count, &wrong);
         status = wrong.len == 0
                      ? make_plan(d, &shape, columns, count, err)
                      : ps_fail_code(err, PS_REFUSED, "table_mismatch", "%s: table %s: %s", d->shown,

@@ -177,9 +177,19 @@ merge(struct dst_mysql_rows *rows, uint64_t given, struct refusal *refusal, stru
 {
     struct dst_mysql_merged merged = {0};
     bool refused = false;
-    enum ps_status status = dst_mysql_merge(rows->d, given, &merged, &refused, err);
+    /* An UPDATE before a refused INSERT would count its rows as losers when they come again. */
+    bool again =
+        rows->careful && rows->d->dialect->has_savepoints && rows->d->merge_updates_sql != NULL;
+    enum ps_status status =
+        again ? dst_mysql_exec(rows->d, "SAVEPOINT _penstock_merge", err) : PS_OK;
+    if (status == PS_OK) {
+        status = dst_mysql_merge(rows->d, given, &merged, &refused, err);
+    }
     if (status == PS_OK && refused) {
         keep_refusal(rows->d, refusal);
+        if (again) {
+            status = dst_mysql_exec(rows->d, "ROLLBACK TO SAVEPOINT _penstock_merge", err);
+        }
     } else if (status == PS_OK) {
         rows->counts.inserted += merged.inserted;
         rows->counts.updated += merged.updated;

@@ -500,15 +500,6 @@ dst_postgres_connect(struct dst_postgres *d, struct ps_error *err)
 /* ---- open and close */
 
 static void
-free_list(char **items, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        ps_free(items[i]);
-    }
-    ps_free(items);
-}
-
-static void
 postgres_close(struct dest *dest)
 {
     struct dst_postgres *d = dst_postgres_of(dest);
@@ -516,8 +507,8 @@ postgres_close(struct dest *dest)
         return;
     }
     dst_postgres_disconnect(d);
-    free_list(d->keys, d->key_count);
-    free_list(d->updates, d->update_count);
+    dest_names_fini(&d->keys);
+    dest_names_fini(&d->updates);
     ps_buf_fini(&d->signature);
     ps_secret_fini(&d->password);
     ps_secret_fini(&d->key_password);
@@ -533,18 +524,6 @@ postgres_close(struct dest *dest)
     ps_free(d->ledger_prefix);
     ps_free(d->ledger_place);
     ps_free(d);
-}
-
-static char **
-copy_list(const struct spec *spec, const char *path, size_t *out_count)
-{
-    const char *const *items = NULL;
-    *out_count = spec_list(spec, path, &items);
-    char **copy = ps_xcalloc(*out_count + 1, sizeof *copy);
-    for (size_t i = 0; i < *out_count; i++) {
-        copy[i] = ps_xstrdup(items[i]);
-    }
-    return copy;
 }
 
 static char *
@@ -661,8 +640,8 @@ postgres_open(const struct spec *spec, const struct dest_env *env, struct dest *
                      : spec_is(spec, "destination.on_conflict", "replace") ? PG_CONFLICT_REPLACE
                      : spec_is(spec, "destination.on_conflict", "update")  ? PG_CONFLICT_UPDATE
                                                                            : PG_CONFLICT_ERROR;
-    d->keys = copy_list(spec, "destination.key", &d->key_count);
-    d->updates = copy_list(spec, "destination.update", &d->update_count);
+    dest_names_init(&d->keys, spec, "destination.key");
+    dest_names_init(&d->updates, spec, "destination.update");
     const char *order_by = spec_str(spec, "destination.order_by");
     d->order_by = order_by == NULL ? NULL : ps_xstrdup(order_by);
     d->tolerance = spec_tolerance(spec);

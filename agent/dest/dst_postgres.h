@@ -10,6 +10,7 @@
 #include <libpq-fe.h>
 
 #include "agent/dest/dest_ledger.h"
+#include "agent/dest/dest_names.h"
 
 enum { DST_POSTGRES_FORMAT = 1, PG_PARAMS_MAX = 24 };
 
@@ -78,11 +79,9 @@ struct dst_postgres {
     char *quoted_schema; /* "schema"; for our own tables */
     bool may_create;
     enum dst_postgres_conflict on_conflict;
-    char **keys;
-    size_t key_count;
-    char **updates; /* with on_conflict: update: only these columns; none = all */
-    size_t update_count;
-    char *order_by; /* NULL: the last commit wins */
+    struct dest_names keys;
+    struct dest_names updates; /* with on_conflict: update: only these columns; none = all */
+    char *order_by;            /* NULL: the last commit wins */
     struct spec_tolerance tolerance;
 
     /* Lent to the core; made when first used. */
@@ -99,14 +98,31 @@ struct dst_postgres {
     struct ps_buf signature; /* of the columns that the plan was made for */
     struct ps_id table_form; /* of the table then: its columns, their types and order */
     char *copy_sql;          /* COPY … FROM STDIN */
-    /* Staged rows into the table, with "first AND last" of their numbers between these two; NULL:
-     * rows go in directly. */
+    /* Staged rows into the table (dst_postgres_merge_text); NULL: rows go in directly. */
     char *merge_sql;
     char *merge_rest;
+    char *merge_count; /* NULL: rows of one key are not collapsed */
+    char *merge_tail;
     bool by_server;       /* COPY as text */
-    bool nulls_are_equal; /* in a key */
+    bool nulls_are_equal; /* in a key, and there may be one */
+    bool nulls_are_apart; /* the same, and each is like no other */
     bool own_parents;     /* a row may need another one of the table */
 };
+
+/* Rows of the staging table. */
+struct dst_postgres_staged {
+    const char *before;   /* statements to run first, with their semicolon */
+    uint64_t first, last; /* numbers */
+    uint64_t given;       /* how many these are */
+};
+
+/* ---- dst_postgres_merge.c */
+
+/* The statement that merges them, for the present plan. Its one row says how many were inserted and
+ * how many took an old row's place; and, of those that were collapsed, how many had taken the place
+ * of one before. The caller frees it. */
+char *dst_postgres_merge_text(const struct dst_postgres *d,
+                              const struct dst_postgres_staged *staged);
 
 /* ---- dst_postgres.c: connection, statements */
 

@@ -71,13 +71,13 @@ create_table(struct dst_postgres *d, const struct dest_table *table, struct ps_e
         ps_buf_xprintf(&sql, i == 0 ? "(" : ", ");
         dst_postgres_quote(&sql, column->name);
         ps_buf_xprintf(&sql, " %s%s", created_type(column),
-                       dst_postgres_is_key(d, column->name) ? " NOT NULL" : "");
+                       dest_names_have(&d->keys, column->name) ? " NOT NULL" : "");
     }
-    for (size_t i = 0; i < d->key_count; i++) {
+    for (size_t i = 0; i < d->keys.count; i++) {
         ps_buf_xprintf(&sql, i == 0 ? ", PRIMARY KEY (" : ", ");
-        dst_postgres_quote(&sql, d->keys[i]);
+        dst_postgres_quote(&sql, d->keys.at[i]);
     }
-    ps_buf_xprintf(&sql, d->key_count == 0 ? ")" : "))");
+    ps_buf_xprintf(&sql, d->keys.count == 0 ? ")" : "))");
     enum ps_status status = dst_postgres_exec(d, ps_buf_str(&sql), NULL, err);
     ps_buf_fini(&sql);
     return status;

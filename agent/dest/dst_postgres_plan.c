@@ -152,24 +152,17 @@ dst_postgres_plan_drop(struct dst_postgres *d)
     ps_free(d->copy_sql);
     ps_free(d->merge_sql);
     ps_free(d->merge_rest);
+    ps_free(d->merge_count);
+    ps_free(d->merge_tail);
     d->columns = NULL;
     d->copy_sql = NULL;
     d->merge_sql = NULL;
     d->merge_rest = NULL;
+    d->merge_count = NULL;
+    d->merge_tail = NULL;
     d->column_count = 0;
     d->ncols = 0;
     ps_buf_clear(&d->signature);
-}
-
-bool
-dst_postgres_is_key(const struct dst_postgres *d, const char *name)
-{
-    for (size_t i = 0; i < d->key_count; i++) {
-        if (strcmp(d->keys[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 void
@@ -302,6 +295,7 @@ dst_postgres_plan(struct dst_postgres *d, const struct spec_column *columns, siz
     }
     if (status == PS_OK) {
         complain(&shape, columns, count, &wrong);
+        dest_names_check_update(&d->updates, columns, count, &wrong);
         status = wrong.len == 0
                      ? make_plan(d, &shape, columns, count, err)
                      : ps_fail_code(err, PS_REFUSED, "table_mismatch", "%s: table %s: %s", d->shown,

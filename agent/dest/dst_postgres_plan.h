@@ -28,8 +28,6 @@ struct table_shape {
 #define BEFORE_TRIGGERS                                                                            \
     " pg_trigger WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND (tgtype & 7) = 7"
 
-/* Whether destination.key names the column. */
-bool dst_postgres_is_key(const struct dst_postgres *d, const char *name);
 /* The plan's columns, quoted, with commas between. */
 void dst_postgres_append_names(const struct dst_postgres *d, struct ps_buf *sql);
 /* The staging table of a load that meets rows by key, and the statements from there on. */

@@ -100,8 +100,7 @@ dst_postgres_rows_merge(struct dst_postgres_rows *rows, const struct dst_postgre
 {
     struct dst_postgres *d = rows->d;
     PGresult *result = NULL;
-    char *sql = ps_xasprintf("%s%s%" PRIu64 " AND %" PRIu64 "%s", staged->before, d->merge_sql,
-                             staged->first, staged->last, d->merge_rest);
+    char *sql = dst_postgres_merge_text(d, staged);
     int sent = PQsendQuery(d->conn, sql);
     ps_free(sql);
     if (sent == 0) {
@@ -113,6 +112,7 @@ dst_postgres_rows_merge(struct dst_postgres_rows *rows, const struct dst_postgre
     } else if (status == PS_OK) {
         uint64_t inserted = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
         uint64_t updated = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+        updated += strtoull(PQgetvalue(result, 0, 2), NULL, 10);
         rows->counts.inserted += inserted;
         rows->counts.updated += updated;
         rows->counts.skipped += staged->given - inserted - updated;

@@ -67,12 +67,6 @@ void dst_postgres_rows_fini(struct dst_postgres_rows *rows);
 
 /* ---- between dst_postgres_rows.c and dst_postgres_careful.c */
 
-/* Rows of the staging table. */
-struct dst_postgres_staged {
-    const char *before;   /* statements to run first, with their semicolon */
-    uint64_t first, last; /* numbers */
-    uint64_t given;       /* how many these are */
-};
 /* Merges them into the table; counts them, where none is refused. */
 PS_MUSTCHECK enum ps_status dst_postgres_rows_merge(struct dst_postgres_rows *rows,
                                                     const struct dst_postgres_staged *staged,

@@ -521,19 +521,6 @@ dst_sqlite_end(struct dst_sqlite *d)
 
 /* ---- open and close */
 
-static char **
-copy_list(const struct spec *spec, const char *path, size_t *out_count)
-{
-    const char *const *items = NULL;
-    size_t count = spec_list(spec, path, &items);
-    char **copy = ps_xcalloc(count + 1, sizeof *copy);
-    for (size_t i = 0; i < count; i++) {
-        copy[i] = ps_xstrdup(items[i]);
-    }
-    *out_count = count;
-    return copy;
-}
-
 static char *
 absolute_path(const char *url, const char *base_dir)
 {
@@ -561,7 +548,8 @@ sqlite_close(struct dest *dest)
         return;
     }
     disconnect(d);
-    dst_sqlite_free_names(d->keys, d->key_count);
+    dest_names_fini(&d->keys);
+    dest_names_fini(&d->updates);
     ps_free(d->order_by);
     ps_free(d->name);
     ps_free(d->path);
@@ -597,7 +585,8 @@ sqlite_open(const struct spec *spec, const struct dest_env *env, struct dest **o
                      : spec_is(spec, "destination.on_conflict", "replace") ? CONFLICT_REPLACE
                      : spec_is(spec, "destination.on_conflict", "update")  ? CONFLICT_UPDATE
                                                                            : CONFLICT_ERROR;
-    d->keys = copy_list(spec, "destination.key", &d->key_count);
+    dest_names_init(&d->keys, spec, "destination.key");
+    dest_names_init(&d->updates, spec, "destination.update");
     d->order_by = ps_xstrdup(spec_str(spec, "destination.order_by"));
     d->tolerance = spec_tolerance(spec);
     set_identity(d);

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "agent/dest/dest.h"
+#include "agent/dest/dest_names.h"
 #include "agent/dest/dst_sqlite_image.h"
 
 enum { DST_SQLITE_FORMAT = 1, DST_SQLITE_PAGE_BYTES = 16384 };
@@ -71,9 +72,9 @@ struct dst_sqlite {
     char *rejects_table;
     bool may_create;
     enum dst_sqlite_conflict on_conflict;
-    char **keys;
-    size_t key_count;
-    char *order_by; /* NULL: the last commit wins */
+    struct dest_names keys;
+    struct dest_names updates; /* with on_conflict: update: only these columns; none = all */
+    char *order_by;            /* NULL: the last commit wins */
     struct spec_tolerance tolerance;
 
     sqlite3 *db; /* NULL while the file does not exist */
@@ -153,12 +154,9 @@ PS_MUSTCHECK enum ps_status dst_sqlite_match(struct dst_sqlite *d,
                                              struct ps_error *err);
 PS_MUSTCHECK enum ps_status dst_sqlite_table_exists(struct dst_sqlite *d, const char *table,
                                                     bool *out, struct ps_error *err);
-/* One of destination.key, as SQLite compares names. */
-bool dst_sqlite_is_key(const struct dst_sqlite *d, const char *name);
-/* Columns of the table that may be given a value, in its order; *out is freed by _free_names. */
-PS_MUSTCHECK enum ps_status dst_sqlite_read_columns(struct dst_sqlite *d, char ***out,
-                                                    size_t *out_count, struct ps_error *err);
-void dst_sqlite_free_names(char **names, size_t count);
+/* Columns of the table that may be given a value, in its order. */
+PS_MUSTCHECK enum ps_status dst_sqlite_read_columns(struct dst_sqlite *d, struct dest_names *out,
+                                                    struct ps_error *err);
 /* SQL NULL-safe host identity of this machine: 16 bytes, zero where the system has none. */
 void dst_sqlite_host(uint8_t out[16]);
 

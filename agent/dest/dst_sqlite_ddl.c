@@ -61,15 +61,6 @@ shape_fini(struct table_shape *shape)
 }
 
 void
-dst_sqlite_free_names(char **names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        ps_free(names[i]);
-    }
-    ps_free(names);
-}
-
-void
 dst_sqlite_host(uint8_t out[16])
 {
     memset(out, 0, 16);
@@ -197,17 +188,6 @@ find_column(struct table_shape *shape, const char *name)
 
 /* ---- making tables */
 
-bool
-dst_sqlite_is_key(const struct dst_sqlite *d, const char *name)
-{
-    for (size_t i = 0; i < d->key_count; i++) {
-        if (sqlite3_stricmp(d->keys[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static const char *
 created_type(const struct spec_column *column, bool key)
 {
@@ -243,13 +223,13 @@ create_table(struct dst_sqlite *d, const struct spec_column *columns, size_t cou
         ps_buf_xprintf(&sql, i == 0 ? "(" : ", ");
         dst_sqlite_quote(&sql, columns[i].name);
         ps_buf_xprintf(&sql, "%s",
-                       created_type(&columns[i], dst_sqlite_is_key(d, columns[i].name)));
+                       created_type(&columns[i], dest_names_have(&d->keys, columns[i].name)));
     }
-    for (size_t i = 0; i < d->key_count; i++) {
+    for (size_t i = 0; i < d->keys.count; i++) {
         ps_buf_xprintf(&sql, i == 0 ? ", PRIMARY KEY (" : ", ");
-        dst_sqlite_quote(&sql, d->keys[i]);
+        dst_sqlite_quote(&sql, d->keys.at[i]);
     }
-    ps_buf_xprintf(&sql, d->key_count == 0 ? ")" : "))");
+    ps_buf_xprintf(&sql, d->keys.count == 0 ? ")" : "))");
     enum ps_status status = dst_sqlite_exec(d, ps_buf_str(&sql), err);
     ps_buf_fini(&sql);
     return status;
@@ -463,6 +443,7 @@ dst_sqlite_match(struct dst_sqlite *d, const struct spec_column *columns, size_t
             match_one(column, &columns[i], &wrong);
         }
     }
+    dest_names_check_update(&d->updates, columns, count, &wrong);
     d->columns = ps_xcalloc(count + 1, sizeof *d->columns);
     d->any_check = false;
     size_t filled = 0;
@@ -499,17 +480,16 @@ dst_sqlite_match(struct dst_sqlite *d, const struct spec_column *columns, size_t
 }
 
 enum ps_status
-dst_sqlite_read_columns(struct dst_sqlite *d, char ***out, size_t *out_count, struct ps_error *err)
+dst_sqlite_read_columns(struct dst_sqlite *d, struct dest_names *out, struct ps_error *err)
 {
     struct table_shape shape;
     bool exists = false;
     enum ps_status status = read_shape(d, &shape, &exists, err);
     if (status == PS_OK) {
-        *out = ps_xcalloc(shape.count + 1, sizeof **out);
-        *out_count = 0;
+        *out = (struct dest_names){.at = ps_xcalloc(shape.count + 1, sizeof *out->at)};
         for (size_t i = 0; i < shape.count; i++) {
             if (!shape.columns[i].generated) {
-                (*out)[(*out_count)++] = ps_xstrdup(shape.columns[i].name);
+                out->at[out->count++] = ps_xstrdup(shape.columns[i].name);
             }
         }
     }

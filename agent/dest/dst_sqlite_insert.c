@@ -55,29 +55,40 @@ append_assignments(struct dst_sqlite *d, struct ps_buf *sql, struct ps_error *er
     bool first = true;
     if (d->on_conflict == CONFLICT_UPDATE) {
         for (uint32_t i = 0; i < d->ncols; i++) {
-            if (!dst_sqlite_is_key(d, d->columns[i].name)) {
+            if (dest_names_updated(&d->updates, &d->keys, d->columns[i].name)) {
                 append_set(sql, d->columns[i].name, &first);
             }
         }
     } else {
         /* The whole row: columns that are not loaded get the default that an insert would. */
-        char **names = NULL;
-        size_t count = 0;
-        enum ps_status status = dst_sqlite_read_columns(d, &names, &count, err);
+        struct dest_names names = {0};
+        enum ps_status status = dst_sqlite_read_columns(d, &names, err);
         if (status != PS_OK) {
             return status;
         }
-        for (size_t i = 0; i < count; i++) {
-            if (!dst_sqlite_is_key(d, names[i])) {
-                append_set(sql, names[i], &first);
+        for (size_t i = 0; i < names.count; i++) {
+            if (!dest_names_have(&d->keys, names.at[i])) {
+                append_set(sql, names.at[i], &first);
             }
         }
-        dst_sqlite_free_names(names, count);
+        dest_names_fini(&names);
     }
     if (first) {
-        append_set(sql, d->keys[0], &first); /* the key is all there is */
+        append_set(sql, d->keys.at[0], &first); /* the key is all there is */
     }
     return PS_OK;
+}
+
+/* Of a key, or where none is given of any unique index. */
+static void
+append_target(const struct dst_sqlite *d, struct ps_buf *sql)
+{
+    ps_buf_xprintf(sql, " ON CONFLICT");
+    for (size_t i = 0; i < d->keys.count; i++) {
+        ps_buf_xprintf(sql, i == 0 ? " (" : ", ");
+        dst_sqlite_quote(sql, d->keys.at[i]);
+    }
+    ps_buf_xprintf(sql, d->keys.count == 0 ? "" : ")");
 }
 
 static enum ps_status
@@ -87,22 +98,20 @@ append_conflict(struct dst_sqlite *d, struct ps_buf *sql, struct ps_error *err)
     case CONFLICT_ERROR:
         return PS_OK;
     case CONFLICT_SKIP:
-        ps_buf_xprintf(sql, " ON CONFLICT DO NOTHING");
+        append_target(d, sql);
+        ps_buf_xprintf(sql, " DO NOTHING");
         return PS_OK;
     case CONFLICT_REPLACE:
     case CONFLICT_UPDATE:
         break;
     }
-    if (d->key_count == 0) {
+    if (d->keys.count == 0) {
         return ps_fail_code(err, PS_REFUSED, "no_key",
                             "sqlite %s: table \"%s\": replace and update need destination.key",
                             d->path, d->table);
     }
-    for (size_t i = 0; i < d->key_count; i++) {
-        ps_buf_xprintf(sql, i == 0 ? " ON CONFLICT (" : ", ");
-        dst_sqlite_quote(sql, d->keys[i]);
-    }
-    ps_buf_xprintf(sql, ") DO UPDATE SET");
+    append_target(d, sql);
+    ps_buf_xprintf(sql, " DO UPDATE SET");
     enum ps_status status = append_assignments(d, sql, err);
     ps_buf_xprintf(sql, " WHERE _penstock_updated(");
     if (d->order_by == NULL) {
