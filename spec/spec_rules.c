@@ -247,12 +247,49 @@ check_table(struct spec_checking *checking)
     }
 }
 
+static bool
+has_item(const struct spec_value *list, const char *name)
+{
+    for (size_t i = 0; i < list->item_count; i++) {
+        if (strcasecmp(list->items[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+check_update(struct spec_checking *checking, const char *policy)
+{
+    static const char path[] = "destination.update";
+    const struct spec *spec = checking->spec;
+    const struct spec_value *update = spec_value_of(spec, path);
+    const struct spec_value *key = spec_value_of(spec, "destination.key");
+    const char *order = spec_value_of(spec, "destination.order_by")->text;
+    for (size_t i = 0; i < update->item_count; i++) {
+        if (!has_column(spec, update->items[i])) {
+            spec_error_add(checking, path, "there is no column %.100s", update->items[i]);
+        } else if (has_item(key, update->items[i])) {
+            spec_error_add(checking, path,
+                           "%.100s is of destination.key, by which the row is found",
+                           update->items[i]);
+        }
+    }
+    if (update->item_count > 0 && (policy == NULL || strcmp(policy, "update") != 0)) {
+        spec_error_add(checking, path, "needs on_conflict: update");
+    }
+    /* Left as it was, it would let each older row win against a newer one. */
+    if (update->item_count > 0 && order != NULL && !has_item(update, order)) {
+        spec_error_add(checking, path, "%.100s, the column of order_by, has to be among them",
+                       order);
+    }
+}
+
 static void
 check_conflict(struct spec_checking *checking)
 {
     const struct spec *spec = checking->spec;
     const struct spec_value *key = spec_value_of(spec, "destination.key");
-    const struct spec_value *update = spec_value_of(spec, "destination.update");
     const struct spec_value *order = spec_value_of(spec, "destination.order_by");
     const struct spec_value *last = spec_value_of(spec, "destination.last_commit_wins");
     const char *policy = spec_value_of(spec, "destination.on_conflict")->text;
@@ -261,15 +298,7 @@ check_conflict(struct spec_checking *checking)
             spec_error_add(checking, "destination.key", "there is no column %.100s", key->items[i]);
         }
     }
-    for (size_t i = 0; i < update->item_count; i++) {
-        if (!has_column(spec, update->items[i])) {
-            spec_error_add(checking, "destination.update", "there is no column %.100s",
-                           update->items[i]);
-        }
-    }
-    if (update->item_count > 0 && (policy == NULL || strcmp(policy, "update") != 0)) {
-        spec_error_add(checking, "destination.update", "needs on_conflict: update");
-    }
+    check_update(checking, policy);
     if (order->text != NULL && !has_column(spec, order->text)) {
         spec_error_add(checking, "destination.order_by", "there is no column %.100s", order->text);
     }

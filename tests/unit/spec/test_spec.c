@@ -192,6 +192,31 @@ Test(spec, all_errors_at_once)
     spec_errors_fini(&errors);
 }
 
+static void
+no_update_of(const char *names, const char *part)
+{
+    char text[400];
+    snprintf(text, sizeof text,
+             "name: a\n"
+             "source: {url: a.csv}\n"
+             "columns: [{name: id}, {name: v}, {name: ts}]\n"
+             "destination: {url: \"sqlite:x.db\", table: t, on_conflict: update, key: [id],"
+             " order_by: ts,\n"
+             "  update: [%s]}\n",
+             names);
+    struct spec_errors errors = bad(text);
+    expect(&errors, "destination.update", 5, part);
+    cr_assert_eq(errors.count, 1);
+    spec_errors_fini(&errors);
+}
+
+Test(spec, what_an_update_may_name)
+{
+    no_update_of("v, ts, nope", "there is no column nope");
+    no_update_of("ts, ID", "ID is of destination.key");
+    no_update_of("v", "ts, the column of order_by, has to be among them");
+}
+
 static struct spec *
 with_set(const char *text, const char *set)
 {
