@@ -155,7 +155,7 @@ class Story(server_story.Story):
                 ('update', 'order_by=ts',
                  [['1', 'a', '10', '7'], ['2', 'B', '11', '7'], ['3', 'C', '7', '5']], ['1', '1', '2']),
                 ('replace', 'last_commit_wins=true',
-                 [['1', 'A', '5', '5'], ['2', 'B', '11', '5'], ['3', 'D', '6', '5']], ['1', '2', '1'])):
+                 [['1', 'A', '5', '5'], ['2', 'B', '11', '5'], ['3', 'D', '6', '5']], ['1', '3', '0'])):
             self.server.sql('DROP TABLE IF EXISTS c, c_rejects; CREATE TABLE c(id int PRIMARY KEY, name text, ts int, more int'
                             f' DEFAULT 5); {seed}')
             done = self.load_conflicts(f'on_conflict={policy}', *more.split())
