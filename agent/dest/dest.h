@@ -45,6 +45,8 @@ struct dest_range {
     uint64_t records;
 };
 
+/* decoded is the sum of rejected, filtered and the four of the load, however a driver does it: rows
+ * of one key inside a batch are inserted, updated or skipped as if each had come alone. */
 struct dest_counts {
     uint64_t decoded, rejected, filtered;
     uint64_t inserted, updated, skipped, rejected_at_load;

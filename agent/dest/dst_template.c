@@ -10,7 +10,9 @@
  *    CANCELLED, a duplicate range is RANGE_CONFLICT.
  *  - A COMMIT whose answer was lost is PS_AGAIN: the same transaction is run again.
  *  - A row that the table refuses becomes a reject of that row (code "constraint"), with the
- *    server's own words; it never fails the batch.
+ *    server's own words; it never fails the batch. A NULL in a NOT NULL column is no such: its
+ *    code is "type" and its reason dest_late_null, whoever finds it.
+ *  - Rows of one key count as they would one after the other (struct dest_counts).
  *  - Waiting for a lock is waiting, never an error; it looks at env->cancel.
  *  - Identifiers go through one quoting function, values are bound or escaped, never pasted.
  * A driver never logs; it says what happened in *err, with the destination's name in it. */

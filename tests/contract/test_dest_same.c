@@ -234,6 +234,20 @@ Test(dest_same, who_comes_later_is_skipped)
               &(struct dest_counts){.inserted = 4, .skipped = 10});
 }
 
+Test(dest_same, a_loser_beside_rows_without_a_key)
+{
+    static const struct keyed_row rows[] = {
+        {"isi", 1, "a", 5}, {"nsi", 0, "k", 1}, {"isi", 4, "m", 1}, {"isi", 2, "f", 3}};
+    begin(KEEPS);
+    fixture_sql(&f, "CREATE TABLE t(id BIGINT UNIQUE, name VARCHAR(20), ts BIGINT);"
+                    "INSERT INTO t VALUES(1, 'old', 10), (2, 'old', NULL)");
+    fixture_open(&f, "  key: [id]\n  on_conflict: update\n" BY_TS);
+    fixture_prepare(&f, keyed, 3);
+    struct dest_counts sum = {0};
+    (void)load_keyed(rows, 4, 4, 1, &sum);
+    counts_are(&sum, &(struct dest_counts){.inserted = 2, .updated = 1, .skipped = 1}, 4);
+}
+
 /* (1, 'x') stands there, and both columns are unique. */
 static void
 skip_among(const char *more, const char *rejects, const struct dest_counts *counts)
