@@ -16,6 +16,13 @@
 
 enum { OBJECT_BYTES = 4096, TO_THE_END = 1 << 30 };
 
+/* Every byte is a cut; under a sanitizer, which looks for other things, every seventh. */
+#ifdef __SANITIZE_ADDRESS__
+enum { CUT_STEP = 7 };
+#else
+enum { CUT_STEP = 1 };
+#endif
+
 static struct leaf_config config = {.agent_name = "test", .budget_bytes = 64 << 20};
 static char dir[] = "/tmp/penstock-cut-XXXXXX";
 static char path[64];
@@ -347,7 +354,7 @@ every_cut(const struct kind *kind)
     cr_assert_eq(anchor->splittable_range, 0);
     text_of(whole, &wanted[0], &wanted[1]);
     cr_assert(wanted[0].len > OBJECT_BYTES / 2);
-    for (uint64_t cut = anchor->ranges[0].end; cut < len; cut++) {
+    for (uint64_t cut = anchor->ranges[0].end; cut < len; cut += CUT_STEP) {
         cut_at(cut, len, anchor, wanted, counts);
     }
     cr_assert(counts[1] > 0, "%s", kind->name);
