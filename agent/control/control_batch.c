@@ -17,6 +17,29 @@ control_batch_free(struct control_batch *batch)
     ps_free(batch);
 }
 
+void
+control_batch_settle(struct control_core *core, struct control_batch *batch)
+{
+    batch->settled_seq = core->seq[0];
+    ps_list_remove(&batch->link);
+    ps_list_push_back(&core->settled, &batch->link);
+    control_batch_forget_settled(core);
+}
+
+void
+control_batch_forget_settled(struct control_core *core)
+{
+    PS_LIST_FOR (at, &core->settled) {
+        bool awaited = false;
+        for (int i = 0; i < CONTROL_SYNC_SLOTS; i++) {
+            awaited |= core->sync_busy[i] && core->sync_seq[i] <= batch_at(at)->settled_seq;
+        }
+        if (!awaited) {
+            control_batch_free(batch_at(at));
+        }
+    }
+}
+
 static bool
 is_same(const struct control_batch *batch, ProtobufCBinaryData batch_id)
 {
@@ -55,10 +78,17 @@ give_back(struct control_core *core, struct control_batch *batch, const char *co
     batch->place = PLACE_REPORT;
 }
 
-/* An older epoch of the same batch was given away and has come back to us: its holder stops. */
+/* A repeat, or late. An older epoch of the same batch was given away and has come back to us: its
+ * holder stops. */
 static bool
 is_older_than_held(struct control_core *core, const Penstock__Grant *grant)
 {
+    PS_LIST_FOR (at, &core->settled) {
+        if (batch_at(at)->grant->epoch >= grant->epoch &&
+            is_same(batch_at(at), grant->batch->batch_id)) {
+            return true;
+        }
+    }
     PS_LIST_FOR (at, &core->batches) {
         struct control_batch *batch = batch_at(at);
         if (!is_same(batch, grant->batch->batch_id)) {

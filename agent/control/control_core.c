@@ -49,6 +49,7 @@ control_core_new(const struct control_env *env, const struct control_config *con
     core->asked = ps_xcalloc(config->leaves, sizeof *core->asked);
     ps_list_init(&core->docs);
     ps_list_init(&core->batches);
+    ps_list_init(&core->settled);
     ps_list_init(&core->tasks);
     ps_list_init(&core->reports);
     ps_list_init(&core->turns);
@@ -69,6 +70,9 @@ control_core_free(struct control_core *core)
         control_report_free(PS_CONTAINER(at, struct control_report, link));
     }
     PS_LIST_FOR (at, &core->batches) {
+        control_batch_free(PS_CONTAINER(at, struct control_batch, link));
+    }
+    PS_LIST_FOR (at, &core->settled) {
         control_batch_free(PS_CONTAINER(at, struct control_batch, link));
     }
     PS_LIST_FOR (at, &core->tasks) {

@@ -298,7 +298,7 @@ settle_batch(struct control_core *core, const struct control_report *report)
                                       ? control_batch_find(core, done->batch_id, done->epoch)
                                       : control_batch_find(core, failed->batch_id, failed->epoch);
     if (batch != NULL) {
-        control_batch_free(batch);
+        control_batch_settle(core, batch);
     }
 }
 

@@ -45,8 +45,9 @@ struct control_batch {
     struct ps_buf object;
     uint64_t start, end; /* of a cut, as the leaf decoded it; 0 = unknown */
     bool proven;
-    bool stored;    /* decoded whole, and on the leaf's disk */
-    uint64_t proof; /* the coordinator's last word on its start; 0 = none */
+    bool stored;          /* decoded whole, and on the leaf's disk */
+    uint64_t proof;       /* the coordinator's last word on its start; 0 = none */
+    uint64_t settled_seq; /* of the last Sync that was sent before its report was answered */
 };
 
 struct control_task {
@@ -121,6 +122,7 @@ struct control_core {
     bool sync_busy[CONTROL_SYNC_SLOTS];
     bool sync_is_hello[CONTROL_SYNC_SLOTS];
     int64_t sync_sent_ms[CONTROL_SYNC_SLOTS];
+    uint64_t sync_seq[CONTROL_SYNC_SLOTS];
     int64_t next_sync_ms;
     uint32_t sync_retry_ms;
     uint32_t *asked; /* wants of the last sync, a leaf each */
@@ -133,6 +135,7 @@ struct control_core {
 
     struct control_leaf *leaves;
     struct ps_list docs, batches, tasks, reports, turns;
+    struct ps_list settled; /* batches whose grant may still be repeated by an answer under way */
     size_t report_count;
 };
 
@@ -187,6 +190,11 @@ void control_batch_report(struct control_core *core, uint32_t leaf, enum msg_typ
 struct control_batch *control_batch_find(struct control_core *core, ProtobufCBinaryData batch_id,
                                          uint64_t epoch);
 void control_batch_free(struct control_batch *batch);
+/* Its report is answered. A Sync that was sent before then may still be answered with a grant that
+ * it did not list yet: that one is a repeat. */
+void control_batch_settle(struct control_core *core, struct control_batch *batch);
+/* A Sync was answered or is lost. */
+void control_batch_forget_settled(struct control_core *core);
 /* How many more batches the leaf can take. */
 uint32_t control_batch_want(const struct control_core *core, uint32_t leaf);
 

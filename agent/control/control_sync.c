@@ -47,6 +47,7 @@ send_hello(struct control_core *core, unsigned slot, int64_t now)
     core->sync_busy[slot] = true;
     core->sync_is_hello[slot] = true;
     core->sync_sent_ms[slot] = now;
+    core->sync_seq[slot] = core->seq[0];
     core->env.send_coordinator(core->env.ctx, slot, CONTROL_ANSWER_MS, MSG_HELLO, &hello.base);
 }
 
@@ -219,6 +220,7 @@ send_sync(struct control_core *core, unsigned slot, int64_t now)
     core->sync_busy[slot] = true;
     core->sync_is_hello[slot] = false;
     core->sync_sent_ms[slot] = now;
+    core->sync_seq[slot] = core->seq[0];
     core->env.send_coordinator(core->env.ctx, slot, sync.wait_ms + CONTROL_ANSWER_MS, MSG_SYNC,
                                &sync.base);
     ps_free(parts.held);
@@ -441,6 +443,7 @@ control_sync_answer(struct control_core *core, unsigned slot, enum msg_type type
                     msg_type_name(type));
         ask_later(core);
     }
+    control_batch_forget_settled(core);
 }
 
 void
@@ -449,4 +452,5 @@ control_sync_lost(struct control_core *core, unsigned slot)
     core->sync_busy[slot] = false;
     core->staged_news = true; /* what it said may not have arrived */
     ask_later(core);
+    control_batch_forget_settled(core);
 }

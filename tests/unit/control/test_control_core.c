@@ -90,6 +90,30 @@ Test(control, room_for_more_overtakes_a_parked_sync)
     fake_free(fake);
 }
 
+/* The coordinator repeats a grant that a Sync does not list, as the answer to the Sync before that
+ * carried it and may be lost. Where it is only late the batch can be over before the repeat comes.
+ */
+Test(control, a_grant_that_an_answer_under_way_repeats_is_not_begun_again)
+{
+    struct fake *fake = fake_started(1);
+    grant(fake, 1, 10, 0);
+    cr_assert_not_null(fake_find(fake, MSG_LEAF_GRANT));
+    const Penstock__Sync *parked = fake_last_sync(fake);
+    fake_leaf_done(fake, 0, 1, 10);
+    cr_assert_neq(fake_last_sync(fake), parked, "two are outstanding");
+    fake_report_reply(fake, fake_expect(fake, MSG_DONE)->where, PENSTOCK__ANSWER__ANSWER_OK);
+    struct fake_reply again = {.grant = 1, .epoch = 10};
+    for (unsigned slot = 0; slot < CONTROL_SYNC_SLOTS; slot++) {
+        fake_sync_reply_on(fake, slot, &again);
+        cr_assert_null(fake_find(fake, MSG_LEAF_GRANT), "slot %u", slot);
+    }
+    fake_pass(fake, 1000);
+    cr_assert_eq(fake_last_sync(fake)->n_held, 0);
+    grant(fake, 1, 10, 0);
+    cr_assert_not_null(fake_find(fake, MSG_LEAF_GRANT), "asked afterwards: it has lost its memory");
+    fake_free(fake);
+}
+
 Test(control, a_report_is_repeated_until_it_is_answered)
 {
     struct fake *fake = fake_started(1);
