@@ -74,22 +74,22 @@ def families(f):
             'peak memory of every process',
             ('memory', f'--gzip-mib {f["memory_gzip_mib"]} --objects {f["memory_objects"]} '
              f'--seconds {f["memory_seconds"]}')),
-        'asan': ('unit and contract tests under asan and ubsan', ('asan',), [
-            ctest.format('asan', '-L "unit|contract"')]),
-        'tsan': ('real threads under tsan', ('tsan',), [
-            'python3 tests/race/run_race.py --build build/tsan',
-            f'python3 tests/race/race_daemons.py --build build/tsan '
-            f'--kill-rounds {f["tsan_kill_rounds"]} --loads {f["tsan_loads"]}']),
         'failpoints': scenarios(
             'each crash point is hit, as a crash, an error and a delay',
             ('failpoints', f'--release build/release --hits {f["failpoint_hits"]} '
              f'--twice {f["failpoint_twice"]} --pairs {f["failpoint_pairs"]}'),
             *(('failpoints', f'--dest {dest} --hits {f["failpoint_hits"]}') for dest in SERVERS),
             builds=('release',)),
-        'mutants': ('broken builds are caught', tuple(f'mutant-{m}' for m in MUTANTS), [
-            f'python3 tests/scenario/kill.py --mutants --rounds {f["kill_rounds_mutant"]}']),
+        'asan': ('unit and contract tests under asan and ubsan', ('asan',), [
+            ctest.format('asan', '-L "unit|contract"')]),
+        'tsan': ('real threads under tsan', ('tsan',), [
+            'python3 tests/race/run_race.py --build build/tsan',
+            f'python3 tests/race/race_daemons.py --build build/tsan '
+            f'--kill-rounds {f["tsan_kill_rounds"]} --loads {f["tsan_loads"]}']),
         'fuzz': ('every byte from outside', ('fuzz',), [
             f'python3 tests/fuzz/run_fuzz.py --build build/fuzz --seconds {f["fuzz_seconds"]}']),
+        'mutants': ('broken builds are caught', tuple(f'mutant-{m}' for m in MUTANTS), [
+            f'python3 tests/scenario/kill.py --mutants --rounds {f["kill_rounds_mutant"]}']),
         'kill': scenarios('kill -9 at random moments',
                           ('kill', f'--rounds {f["kill_rounds_sqlite"]}')),
         'kill_asan': ('the same under asan', ('asan',), [
