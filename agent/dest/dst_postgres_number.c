@@ -46,6 +46,11 @@ read_special(struct ps_span text, double *out)
                  {"inf", INFINITY},
                  {"-infinity", -INFINITY},
                  {"-inf", -INFINITY}};
+    /* Nearly all texts are numbers. */
+    size_t sign = text.len > 0 && text.ptr[0] == '-';
+    if (text.len < 3 + sign || (text.ptr[sign] >= '0' && text.ptr[sign] <= '9')) {
+        return false;
+    }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (text.len == strlen(names[i].name) &&
             strncasecmp((const char *)text.ptr, names[i].name, text.len) == 0) {
@@ -256,7 +261,7 @@ put_short(const struct cell *cell, struct ps_buf *out)
         put_short_decimal(cell->integer, 0, out);
         return true;
     }
-    if (cell->tag != CELL_REAL || !(fabs(cell->real) < 1e10) || cell->real == 0) {
+    if (cell->tag != CELL_REAL || !(fabs(cell->real) < 1e10)) {
         return false;
     }
     static const double powers[] = {1, 10, 100, 1000, 10000};

@@ -46,6 +46,9 @@ static bool
 is_infinity(struct ps_span text, bool *out_negative)
 {
     *out_negative = text.len > 0 && text.ptr[0] == '-';
+    if (text.len < 8 || (text.ptr[0] >= '0' && text.ptr[0] <= '9')) {
+        return false;
+    }
     return dest_take_word(&text, *out_negative ? "-infinity" : "infinity") && text.len == 0;
 }
 
@@ -62,7 +65,7 @@ dst_postgres_time_date(struct ps_span text, struct ps_buf *out)
     if (!dest_take_date(&text, &date)) {
         return not_date;
     }
-    bool bc = dest_take_word(&text, " BC");
+    bool bc = text.len > 0 && dest_take_word(&text, " BC");
     if (text.len != 0 || !make_days(&date, bc, &days)) {
         return not_date;
     }
@@ -120,7 +123,7 @@ dst_postgres_time_stamp(struct ps_span text, bool zoned, struct ps_buf *out)
         !dest_take_zone(&text, &has_zone, &zone_us)) {
         return not_timestamp;
     }
-    bool bc = dest_take_word(&text, " BC");
+    bool bc = text.len > 0 && dest_take_word(&text, " BC");
     if (text.len != 0 || !make_days(&date, bc, &days) || days >= TIMESTAMP_DAYS_END) {
         return not_timestamp;
     }
