@@ -126,10 +126,10 @@ def families(f):
         'drift': scenarios(
             'new fields in later objects',
             *(('drift', f'--dest {dest} --rounds {f["drift_kill_rounds"]}')
-              for dest in ('sqlite', 'postgresql'))),
+              for dest in ('sqlite', *SERVERS))),
         'reconcile': scenarios(
             'old copies of catalog and destination are put back',
-            *(('reconcile', f'--dest {dest}') for dest in ('sqlite', 'postgresql'))),
+            *(('reconcile', f'--dest {dest}') for dest in ('sqlite', *SERVERS))),
         'pause': scenarios(
             'SIGSTOP of leaf, agent and turn holder; coordinator away',
             ('sigstop', f'--rounds {f["pause_rounds"]} '

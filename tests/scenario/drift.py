@@ -3,7 +3,7 @@
 """Later objects have fields that the table does not: columns.unknown ignore, reject and add, with CSV
 and NDJSON, kill -9 in the middle, and one large object taken in ranges while others add columns.
 
-usage: drift.py [--build build/dev] [--seed N] [--dest sqlite|postgresql] [--rounds N]"""
+usage: drift.py [--build build/dev] [--seed N] [--dest sqlite|postgresql|mysql] [--rounds N]"""
 import json
 import os
 import random
@@ -91,11 +91,14 @@ class Source:
 
 
 class World(either.World):
-    def query(self, text):
-        if self.server:
-            rows = self.server.lines(f'SELECT json_agg(json_build_array({text[0]})) FROM {text[1]}')
-            return json.loads('\n'.join(rows) or 'null') or []
-        return self.from_file(f'SELECT {text[0]} FROM {text[1]}')
+    def read(self, columns, table):
+        """Rows of values."""
+        quote = db_checker.dialect(self.server).quote if self.server else '"{}"'.format
+        names = ', '.join(quote(name) for name in columns)
+        if not self.server:
+            return self.from_file(f'SELECT {names} FROM {table}')
+        array = {'postgresql': 'json_build_array', 'mysql': 'JSON_ARRAY'}[self.server.SCHEME]
+        return [json.loads(cell) for cell, in self.server.sql(f'SELECT {array}({names}) FROM {table}')]
 
     def spec(self, source, mode):
         return {
@@ -118,7 +121,7 @@ class World(either.World):
     def problems(self, source, mode):
         names = BASE + ([COLUMN.get(field, field) for field in sorted(TYPES)] if mode == 'add'
                         else [])
-        rows = self.query((', '.join(f'"{name}"' for name in names), 't'))
+        rows = self.read(names, 't')
         found = []
         expected = source.expected(mode)
         got = {tuple(row) for row in rows}
@@ -129,7 +132,7 @@ class World(either.World):
         if got - expected:
             found.append(f'{len(got - expected)} phantoms, such as {min(got - expected, key=str)}')
         if mode == 'reject':
-            rejects = self.query(('code, "column"', 't_rejects'))
+            rejects = self.read(['code', 'column'], 't_rejects')
             wrong = [row for row in rejects if row[0] != 'unknown_field' or row[1] not in TYPES]
             if len(rejects) != source.rejected() or wrong:
                 found.append(f'{len(rejects)} rejects of {source.rejected()}, wrong: {wrong[:2]}')

@@ -3,7 +3,7 @@
 """An old copy of the coordinator's catalog is put back, or of the destination: penstock reconcile
 brings the one in line with the other, and nothing is loaded twice or lost.
 
-usage: reconcile.py [--build build/dev] [--seed N] [--dest sqlite|postgresql]"""
+usage: reconcile.py [--build build/dev] [--seed N] [--dest sqlite|postgresql|mysql]"""
 import json
 import os
 import random
@@ -42,21 +42,19 @@ class World(either.World):
 
     def ledger(self, query):
         if self.server:
-            return [line.split('\t') for line in self.server.lines(f'COPY ({query}) TO STDOUT')]
+            return self.server.sql(query)
         return [[str(cell) for cell in row] for row in self.from_file(query)]
 
     def keep_destination(self):
         """While nobody writes."""
         if self.server:
-            for text in ('DROP DATABASE IF EXISTS kept', 'CREATE DATABASE kept TEMPLATE air'):
-                self.server.sql(text, database='postgres', user='admin')
+            db_checker.dialect(self.server).keep(self.server)
         else:
             shutil.copy(self.cluster.path('out.db'), self.cluster.path('kept.db'))
 
     def put_destination_back(self):
         if self.server:
-            for text in ('DROP DATABASE air', 'ALTER DATABASE kept RENAME TO air'):
-                self.server.sql(text, database='postgres', user='admin')
+            db_checker.dialect(self.server).put_back(self.server)
         else:
             shutil.copy(self.cluster.path('kept.db'), self.cluster.path('out.db'))
 

@@ -52,6 +52,17 @@ class PostgreSQL:
     def ranges():
         return LEDGER_RANGES
 
+    @staticmethod
+    def keep(server):
+        """A copy of the database, while nobody writes; put_back makes it the database."""
+        for text in ('DROP DATABASE IF EXISTS kept', 'CREATE DATABASE kept TEMPLATE air'):
+            server.sql(text, database='postgres', user='admin')
+
+    @staticmethod
+    def put_back(server):
+        for text in ('DROP DATABASE air', 'ALTER DATABASE kept RENAME TO air'):
+            server.sql(text, database='postgres', user='admin')
+
 
 class MariaDB:
     """The client prints NULL as a word that a text may be, so cells come with a letter before them."""
@@ -79,6 +90,23 @@ class MariaDB:
     def ranges():
         return ('SELECT hex(pipeline_uuid), generation, hex(bp_hash), hex(`key`), from_offset, end_offset, '
                 "IF(eof, 't', 'f') FROM _penstock_ledger_range ORDER BY 1, 2, 3, 5")
+
+    @staticmethod
+    def tables(server, database):
+        return [row[0] for row in server.sql(f'SHOW TABLES FROM {database}', database='')]
+
+    @staticmethod
+    def keep(server):
+        server.sql('DROP DATABASE IF EXISTS kept; CREATE DATABASE kept CHARACTER SET utf8mb4', database='')
+        for name in MariaDB.tables(server, 'air'):
+            server.sql(f'CREATE TABLE kept.`{name}` LIKE air.`{name}`;'
+                       f'INSERT INTO kept.`{name}` SELECT * FROM air.`{name}`', database='')
+
+    @staticmethod
+    def put_back(server):
+        server.sql(MariaDB.WIPE, database='')
+        for name in MariaDB.tables(server, 'kept'):
+            server.sql(f'RENAME TABLE kept.`{name}` TO air.`{name}`', database='')
 
 
 KINDS = {'bigint': int, 'double': float, 'text': str}

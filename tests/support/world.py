@@ -43,5 +43,5 @@ def arguments(doc):
     parser = argparse.ArgumentParser(description=doc.split('\n')[0])
     parser.add_argument('--build', default='build/dev')
     parser.add_argument('--seed', type=int, default=random.randrange(1 << 24))
-    parser.add_argument('--dest', choices=('sqlite', 'postgresql'), default='sqlite')
+    parser.add_argument('--dest', choices=('sqlite', *db_checker.SERVERS), default='sqlite')
     return parser
