@@ -8,19 +8,31 @@
 
 enum { KEY_CHARS = 768 }; /* InnoDB: 3072 bytes of key, four a character */
 
+/* A statement to which the server may say that number: *out_said, which is no failure. */
+static enum ps_status
+run_unless(struct dst_mysql *d, const char *sql, unsigned number, bool *out_said,
+           struct ps_error *err)
+{
+    struct ps_error why = {0};
+    enum ps_status status = dst_mysql_exec(d, sql, &why);
+    *out_said = status != PS_OK && d->conn != NULL && mysql_errno(d->conn) == number;
+    if (*out_said) {
+        return PS_OK;
+    }
+    if (status != PS_OK && err != NULL) {
+        *err = why;
+    }
+    return status;
+}
+
 enum ps_status
 dst_mysql_exists(struct dst_mysql *d, const char *quoted, bool *out, struct ps_error *err)
 {
-    struct ps_error why = {0};
+    bool missing = false;
     char *sql = ps_xasprintf("SELECT 1 FROM %s LIMIT 0", quoted);
-    enum ps_status status = dst_mysql_query(d, sql, strlen(sql), NULL, &why);
+    enum ps_status status = run_unless(d, sql, ER_NO_SUCH_TABLE, &missing, err);
     ps_free(sql);
-    *out = status == PS_OK;
-    if (status != PS_OK && d->conn != NULL && mysql_errno(d->conn) == ER_NO_SUCH_TABLE) {
-        status = PS_OK;
-    } else if (status != PS_OK && err != NULL) {
-        *err = why;
-    }
+    *out = status == PS_OK && !missing;
     return status;
 }
 
@@ -73,11 +85,13 @@ create_table(struct dst_mysql *d, const struct dest_table *table, struct ps_erro
     return status;
 }
 
-/* One that another session adds at the same moment is as good as ours. */
+/* One that another session adds at the same moment is as good as ours; the plan looks at what it
+ * is. MySQL has no ADD COLUMN IF NOT EXISTS, and the shape is of the moment before. */
 static enum ps_status
 add_columns(struct dst_mysql *d, const struct dest_table *table, struct ps_error *err)
 {
     struct dst_mysql_shape shape = {0};
+    bool is_there = false;
     enum ps_status status = table->added == 0 ? PS_OK : dst_mysql_shape_read(d, &shape, err);
     for (size_t i = table->count - table->added; status == PS_OK && i < table->count; i++) {
         const struct spec_column *column = &table->columns[i];
@@ -90,7 +104,7 @@ add_columns(struct dst_mysql *d, const struct dest_table *table, struct ps_error
         ps_buf_xprintf(&sql, " ");
         append_type(column, 0, &sql);
         ps_buf_xprintf(&sql, " NULL");
-        status = dst_mysql_exec(d, ps_buf_str(&sql), err);
+        status = run_unless(d, ps_buf_str(&sql), ER_DUP_FIELDNAME, &is_there, err);
         ps_buf_fini(&sql);
     }
     dst_mysql_shape_fini(&shape);
