@@ -259,6 +259,27 @@ def taken(args, folder, report):
         world.finish(source, 'add', report, 'a table that has some of the columns already')
 
 
+def beside_a_person(args, folder, report):
+    """Somebody adds all the columns while an agent's ALTER TABLE for the first of them waits: the
+    agent knows the table from before."""
+    source = Source(os.path.join(folder, 'person'), args.seed, 'csv', large=False)
+    of = db_checker.dialect(args.server)
+    added = ', '.join(f'ADD COLUMN IF NOT EXISTS {of.quote(COLUMN.get(field, field))} '
+                      f'{"double precision" if kind == "double" else kind}'
+                      for field, kind in TYPES.items())
+    with World(args.build, args.server) as world:
+        world.server.sql('CREATE TABLE t(id bigint, name text)', user='loader')
+        with world.server.session('BEGIN; SELECT count(*) FROM t;') as holder:
+            holder.said()  # it has the table
+            world.begin(source, 'add')
+            wait_for('the ALTER TABLE', 30, lambda: of.waiting_alters(world.server) == 1)
+            with world.server.session(f'ALTER TABLE t {added};', user='loader') as person:
+                wait_for('both of them', 30, lambda: of.waiting_alters(world.server) == 2)
+                holder.end()
+                person.end()
+        world.finish(source, 'add', report, 'somebody adds the columns at the same moment')
+
+
 def main():
     parser = either.arguments(__doc__)
     parser.add_argument('--rounds', type=int, default=2)
@@ -277,6 +298,8 @@ def main():
             kills(args, folder, report, kind, rng)
         too_many(args, folder, report)
         taken(args, folder, report)
+        if args.server:
+            beside_a_person(args, folder, report)
     return report.end()
 
 

@@ -63,6 +63,12 @@ class PostgreSQL:
         for text in ('DROP DATABASE air', 'ALTER DATABASE kept RENAME TO air'):
             server.sql(text, database='postgres', user='admin')
 
+    @staticmethod
+    def waiting_alters(server):
+        """How many sessions wait for a table that they would alter."""
+        return int(server.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%' AND "
+                                "wait_event_type = 'Lock'", user='admin'))
+
 
 class MariaDB:
     """The client prints NULL as a word that a text may be, so cells come with a letter before them."""
@@ -107,6 +113,11 @@ class MariaDB:
         server.sql(MariaDB.WIPE, database='')
         for name in MariaDB.tables(server, 'kept'):
             server.sql(f'RENAME TABLE kept.`{name}` TO air.`{name}`', database='')
+
+    @staticmethod
+    def waiting_alters(server):
+        return int(server.value("SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%' "
+                                "AND state LIKE 'Waiting for table metadata lock%'"))
 
 
 KINDS = {'bigint': int, 'double': float, 'text': str}

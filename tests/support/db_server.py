@@ -22,6 +22,34 @@ def is_alive(pid):
         return False
 
 
+class Session:
+    """A client of the server's that has been told one thing and stays: use as a context, which ends it."""
+
+    def __init__(self, command, text):
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, text=True)
+        self.child.stdin.write(text + '\n')
+        self.child.stdin.flush()
+
+    def said(self):
+        """Its next line."""
+        return self.child.stdout.readline().rstrip('\n')
+
+    def end(self):
+        """What is open is rolled back; an error of the server raises."""
+        said = self.child.communicate(timeout=60)[0]
+        if self.child.returncode != 0:
+            raise RuntimeError(said)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+
+
 class DbServer:
     """Started by `start`; `url()` names database `air` as user `loader`, who has no password and may make
     tables there. `admin` may do everything."""
@@ -31,6 +59,7 @@ class DbServer:
     DROP = signal.SIGKILL     # ends it where its data are not needed any more
     ASKS_AS = 'loader'        # who `sql` is, where it is not said
     PLAIN = ()                # options of its client: rows as lines, nothing else
+    PROMPT = ()               # more of them: each row is written at once
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix=f'penstock-{self.SCHEME}-', dir='/tmp')
@@ -146,6 +175,9 @@ class DbServer:
         if done.returncode != 0:
             raise RuntimeError(done.stderr)
         return done.stdout.split('\n')[:-1]
+
+    def session(self, text, database='air', user=None):
+        return Session(self.client(*self.PLAIN, *self.PROMPT, database=database, user=user or self.ASKS_AS), text)
 
     def sql(self, text, **more):
         """Rows as lists of texts."""

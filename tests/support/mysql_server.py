@@ -32,6 +32,7 @@ class MysqlServer(DbServer):
     USER = 'mysql'
     ASKS_AS = 'admin'
     PLAIN = ('--batch', '--skip-column-names')
+    PROMPT = ('--unbuffered',)
 
     def __init__(self, settings=()):
         super().__init__()
