@@ -280,7 +280,7 @@ open_stage(struct leaf_core *core, struct ps_error *err)
 {
     const struct leaf_config *config = core->config;
     /* Small budgets are taken by the reserve alone: their rows live on disk. */
-    uint64_t least = config->budget_bytes / 32;
+    uint64_t least = config->budget_bytes / 64;
     struct stage_limits limits = {
         .memory_bytes = config->budget_bytes > LEAF_RESERVE_BYTES + least
                             ? config->budget_bytes - LEAF_RESERVE_BYTES
