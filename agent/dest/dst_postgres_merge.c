@@ -254,6 +254,17 @@ dst_postgres_merge_text(const struct dst_postgres *d, const struct dst_postgres_
     return text;
 }
 
+/* A string constant, whatever the session's settings are. */
+static void
+append_text(const char *text, size_t before, struct ps_buf *sql)
+{
+    ps_buf_xprintf(sql, before == 0 ? "E'" : ", E'");
+    for (; *text != '\0'; text++) {
+        ps_buf_xprintf(sql, *text == '\'' || *text == '\\' ? "\\%c" : "%c", *text);
+    }
+    ps_buf_xprintf(sql, "'::text");
+}
+
 /* Where all keys are NOT NULL there are no NULLs to tell apart; where a unique index says NULLS NOT
  * DISTINCT, they are one. */
 static enum ps_status
@@ -272,11 +283,21 @@ find_nulls(struct dst_postgres *d, struct ps_error *err)
     struct pg_params params = {0};
     pg_param_text(&params, d->quoted);
     /* As JSON: servers before 15 have no such column. */
-    PGresult *result = dst_postgres_query(
-        d,
-        "SELECT count(*) FROM pg_index i WHERE indrelid = to_regclass($1) AND indisunique"
-        " AND (to_jsonb(i) ->> 'indnullsnotdistinct')::bool",
-        &params, err);
+    struct ps_buf sql = PS_BUF_INIT;
+    ps_buf_xprintf(
+        &sql, "SELECT count(*) FROM pg_index i WHERE indrelid = to_regclass($1) AND indisunique"
+              " AND indpred IS NULL AND indexprs IS NULL"
+              " AND (to_jsonb(i) ->> 'indnullsnotdistinct')::bool AND (SELECT"
+              " array_agg(attname::text ORDER BY attname::text COLLATE \"C\") FROM"
+              " unnest((indkey::int2[])[0:indnkeyatts - 1]) n JOIN pg_attribute ON attrelid ="
+              " indrelid AND attnum = n) = (SELECT array_agg(k ORDER BY k COLLATE \"C\") FROM"
+              " unnest(ARRAY[");
+    for (size_t i = 0; i < d->keys.count; i++) {
+        append_text(d->keys.at[i], i, &sql);
+    }
+    ps_buf_xprintf(&sql, "]) k)");
+    PGresult *result = dst_postgres_query(d, ps_buf_str(&sql), &params, err);
+    ps_buf_fini(&sql);
     if (result == NULL) {
         return dst_postgres_failed(err);
     }

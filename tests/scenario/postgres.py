@@ -166,6 +166,9 @@ class Story(server_story.Story):
         self.server.sql('CREATE TABLE ke(a int, b text, v text, w int, UNIQUE NULLS NOT DISTINCT (a, b))')
         self.merge(report, 'NULLS NOT DISTINCT: it is', 'ke', [[1, None, 'p', 1], [1, None, 'q', 2]], ['a', 'b', 'v', 'w'],
                    ['on_conflict=update', 'key=[a, b]', *last], [['1', '', 'q', '2']], (1, 1, 0))
+        self.server.sql('CREATE TABLE kx(a int, b text, v text, w int, UNIQUE (a, b), UNIQUE NULLS NOT DISTINCT (v, w), UNIQUE NULLS NOT DISTINCT (a, b, v))')
+        self.merge(report, 'NULLS NOT DISTINCT of other columns: it is not', 'kx', [[1, None, 'p', 1], [1, None, 'q', 2]], ['a', 'b', 'v', 'w'],
+                   ['on_conflict=update', 'key=[a, b]', *last], nulls, (2, 0, 0))
         self.server.sql('CREATE TABLE kt(id int PRIMARY KEY, v text, ts int)')
         self.merge(report, 'order_by: of a tie the later row', 'kt', [[1, 'a', 5], [1, 'b', 5], [1, 'c', 4], [2, 'd', None], [2, 'e', 1]],
                    ['id', 'v', 'ts'], ['on_conflict=update', 'key=[id]', 'order_by=ts'], [['1', 'b', '5'], ['2', 'e', '1']], (2, 2, 1))
