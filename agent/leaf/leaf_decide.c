@@ -43,19 +43,18 @@ leaf_decide_extract_failure(const struct ps_error *err)
     return PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT;
 }
 
-/* Our own file, not the batch: it is extracted again. */
-static bool
-is_damaged_segment(const struct ps_error *err)
+bool
+leaf_decide_is_segment_bad(const struct ps_error *err)
 {
-    return code_is(err, "stage_corrupt") || code_is(err, "block_corrupt") ||
-           code_is(err, "block_format");
+    return code_is(err, "stage_corrupt") || code_is(err, "stage_unreadable") ||
+           code_is(err, "block_corrupt") || code_is(err, "block_format");
 }
 
 Penstock__FailClass
 leaf_decide_load_failure(const struct ps_error *err)
 {
-    return is_damaged_segment(err) ? PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT
-                                   : leaf_decide_extract_failure(err);
+    return leaf_decide_is_segment_bad(err) ? PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT
+                                           : leaf_decide_extract_failure(err);
 }
 
 bool
@@ -66,7 +65,7 @@ leaf_decide_keeps(Penstock__FailClass class, const struct ps_error *err)
     case PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL:
     case PENSTOCK__FAIL_CLASS__FAIL_NOT_VISIBLE:
     case PENSTOCK__FAIL_CLASS__FAIL_PERMANENT: /* a person may put the destination right */
-        return !is_damaged_segment(err);
+        return !leaf_decide_is_segment_bad(err);
     case PENSTOCK__FAIL_CLASS__FAIL_LEAF_DIED:
     case PENSTOCK__FAIL_CLASS__FAIL_FENCED:
     case PENSTOCK__FAIL_CLASS__FAIL_RANGE_CONFLICT:

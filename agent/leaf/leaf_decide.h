@@ -13,6 +13,9 @@ Penstock__FailClass leaf_decide_extract_failure(const struct ps_error *err);
 /* How a failure of the destination is reported, once retrying here is over. */
 Penstock__FailClass leaf_decide_load_failure(const struct ps_error *err);
 
+/* Our own file is at fault, neither batch nor destination: the batch is extracted again. */
+bool leaf_decide_is_segment_bad(const struct ps_error *err);
+
 /* A batch failed: is what it has on disk still good for another life of it? */
 bool leaf_decide_keeps(Penstock__FailClass class, const struct ps_error *err);
 

@@ -229,7 +229,10 @@ report(struct load *load, enum ps_status status, struct dest_result *result, str
     } else {
         class = leaf_decide_load_failure(err);
     }
-    if (class != PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL) {
+    if (leaf_decide_is_segment_bad(err)) {
+        log_warn("segment.unused", "leaf=%u batch=%s code=%s error=\"%s\"",
+                 load->core->config->leaf, job->id_text, err->code, err->text);
+    } else if (class != PENSTOCK__FAIL_CLASS__FAIL_GRACEFUL) {
         log_warn("batch.load_failed", "batch=%s epoch=%llu code=%s error=\"%s\"", job->id_text,
                  (unsigned long long)job->epoch, err->code, err->text);
     }

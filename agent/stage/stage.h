@@ -79,7 +79,8 @@ PS_MUSTCHECK enum ps_status stage_batch_store(struct stage_batch *batch, struct 
 bool stage_batch_is_stored(const struct stage_batch *batch);
 
 /* Reading may be repeated from the start (a transaction that has to be run again). *out_block is
- * borrowed until the next call; NULL at the end. */
+ * borrowed until the next call; NULL at the end. PS_BADDATA, code "stage_corrupt" or
+ * "stage_unreadable": the segment is at fault, and only extracting the batch again helps. */
 void stage_batch_rewind(struct stage_batch *batch);
 PS_MUSTCHECK enum ps_status stage_batch_next(struct stage_batch *batch,
                                              const struct block **out_block, struct ps_error *err);

@@ -278,6 +278,19 @@ corrupt(const struct stage_segment *segment, uint64_t offset, const char *what,
                         "staging segment %s: byte %" PRIu64 ": %s", segment->name, offset, what);
 }
 
+/* Whatever the disk says: there are no rows to be had, now or later. As PS_AGAIN it would be taken
+ * for the destination's, as PS_REFUSED for the batch's. */
+static enum ps_status
+unreadable(const struct stage_segment *segment, int errnum, uint64_t offset, struct ps_error *err)
+{
+    if (ps_fail_errno(err, errnum, "staging segment %s: byte %" PRIu64 ": read", segment->name,
+                      offset) == PS_FULL) {
+        return PS_FULL;
+    }
+    struct ps_error why = *err;
+    return ps_fail_code(err, PS_BADDATA, "stage_unreadable", "%s", why.text);
+}
+
 static enum ps_status
 read_at(const struct stage_segment *segment, void *out, size_t bytes, uint64_t offset,
         struct ps_error *err)
@@ -290,7 +303,7 @@ read_at(const struct stage_segment *segment, void *out, size_t bytes, uint64_t o
             continue;
         }
         if (got < 0) {
-            return ps_fail_errno(err, errno, "staging segment %s: read", segment->name);
+            return unreadable(segment, errno, offset + done, err);
         }
         if (got == 0) {
             return corrupt(segment, offset, "the file ends early", err);

@@ -59,7 +59,8 @@ PS_MUSTCHECK enum ps_status stage_segment_look(int dir_fd, const char *name,
                                                struct ps_error *err);
 /* Opens a sealed file of another process (or an earlier one of this) and reads all of it: every
  * checksum, count and the manifest, which is put into *manifest. PS_BADDATA, code "stage_corrupt":
- * not one byte of it may be used. out_totals->manifest is borrowed from manifest. */
+ * not one byte of it may be used; "stage_unreadable": the disk fails. out_totals->manifest is
+ * borrowed from manifest. */
 PS_MUSTCHECK enum ps_status stage_segment_open(int dir_fd, const struct stage_segment_label *label,
                                                struct stage_segment **out,
                                                struct stage_segment_totals *out_totals,
@@ -73,7 +74,8 @@ struct stage_segment_at {
     uint64_t offset;
 };
 /* The next block, into *block, whose bytes grow by ps_realloc as needed; *out_more is false at the
- * end. PS_BADDATA when the file is not what was written. */
+ * end. PS_BADDATA when the file is not what was written ("stage_corrupt") or cannot be read
+ * ("stage_unreadable"). */
 PS_MUSTCHECK enum ps_status stage_segment_next_block(struct stage_segment *segment,
                                                      struct stage_segment_at *at,
                                                      struct block *block, bool *out_more,

@@ -64,10 +64,13 @@ Test(leaf_decide, what_another_life_may_load_is_kept)
     cr_assert_not(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_FENCED, &err));
     cr_assert_not(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_TOLERANCE, &err));
     cr_assert_not(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_RANGE_CONFLICT, &err));
-    ps_fail_code(&err, PS_BADDATA, "stage_corrupt", "a checksum is wrong");
-    cr_assert_not(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT, &err));
-    cr_assert_eq(leaf_decide_load_failure(&err), PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT,
-                 "our own file is at fault, not the batch");
+    static const char *const ours[] = {"stage_corrupt", "stage_unreadable"};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        ps_fail_code(&err, PS_BADDATA, ours[i], "a checksum is wrong");
+        cr_assert_not(leaf_decide_keeps(PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT, &err), "%s", ours[i]);
+        cr_assert_eq(leaf_decide_load_failure(&err), PENSTOCK__FAIL_CLASS__FAIL_TRANSIENT,
+                     "%s: our own file is at fault, not the batch", ours[i]);
+    }
     for (unsigned attempt = 0; attempt < 1000; attempt += 9) {
         int64_t wait = leaf_decide_away_ms(attempt, attempt * 7919);
         cr_assert(wait >= 0 && wait <= 2000, "never given up: %lld", (long long)wait);

@@ -394,6 +394,55 @@ Test(stage, what_cannot_be_read_is_not_kept)
     stage_close(stage);
 }
 
+/* The descriptor of the one segment that is open here. */
+static int
+segment_fd(void)
+{
+    int found = -1;
+    DIR *listing = opendir("/proc/self/fd");
+    cr_assert_not_null(listing);
+    for (struct dirent *entry = readdir(listing); entry != NULL; entry = readdir(listing)) {
+        char target[256];
+        ssize_t len = readlinkat(dirfd(listing), entry->d_name, target, sizeof target);
+        if (len > 4 && memcmp(target + len - 4, ".seg", 4) == 0) {
+            cr_assert_lt(found, 0, "one segment is open");
+            found = (int)strtol(entry->d_name, NULL, 10);
+        }
+    }
+    closedir(listing);
+    cr_assert_geq(found, 0, "a segment is open");
+    return found;
+}
+
+/* Whatever the disk's word for it: it is the segment that is at fault. */
+Test(stage, a_segment_that_cannot_be_read_any_more_says_so)
+{
+    struct stage *stage = open_stage(0, 1 << 20);
+    struct batch_id id = make_kept(stage, 50, false);
+    struct stage_batch *batch = NULL;
+    struct ps_buf manifest = PS_BUF_INIT;
+    cr_assert_eq(stage_kept_take(stage, id, &batch, &manifest, &err), PS_OK, "%s", err.text);
+    check(batch, 50, 1);
+    stage_batch_rewind(batch);
+    int folder = open(dir, O_RDONLY | O_DIRECTORY); /* of which pread reads nothing */
+    cr_assert_geq(folder, 0);
+    cr_assert_geq(dup2(folder, segment_fd()), 0);
+    close(folder);
+    const struct block *block = NULL;
+    cr_assert_eq(stage_batch_next(batch, &block, &err), PS_BADDATA);
+    cr_assert_str_eq(err.code, "stage_unreadable");
+    cr_assert_not_null(strstr(err.text, "byte 64: read: Is a directory"), "%s", err.text);
+    struct stage_reject reject;
+    bool more = false;
+    cr_assert_eq(stage_batch_next_reject(batch, &reject, &more, &err), PS_BADDATA);
+    cr_assert_str_eq(err.code, "stage_unreadable");
+    stage_batch_free(batch);
+    cr_assert_eq(count_files(".seg"), 0, "it is of no more use");
+    cr_assert_eq(stage_disk_now(stage).bytes, 0);
+    ps_buf_fini(&manifest);
+    stage_close(stage);
+}
+
 Test(stage, the_later_life_of_a_batch_stays)
 {
     struct stage *stage = open_stage(0, 1 << 20);
