@@ -286,6 +286,37 @@ Test(dest_faults, a_canceled_load_leaves_nothing)
     fixture_batch_fini(&batch);
 }
 
+/* The first blocks are on their way to the destination by then. */
+Test(dest_faults, a_segment_that_breaks_off_in_the_middle_leaves_nothing)
+{
+    begin_two(ANY, "");
+    struct fixture_batch batch;
+    struct fixture_batch again;
+    fixture_batch_init(&f, &batch, 2, 1);
+    fixture_batch_init_twin(&f, &again, &batch);
+    fill(&batch, CRASH_ROWS);
+    fill(&again, CRASH_ROWS);
+    fixture_batch_seal(&batch);
+    struct ps_error err = {0};
+    cr_assert_eq(stage_batch_store(batch.rows, &err), PS_OK, "%s", err.text);
+    uint64_t bytes = stage_batch_bytes(batch.rows);
+    cr_assert_geq(bytes, 4 * BLOCK_TARGET_BYTES, "some blocks are whole");
+    char id[PS_ID_TEXT_BYTES];
+    char path[160];
+    snprintf(path, sizeof path, "%s/stage/%s.1.seg", f.dir, ps_id_text(batch.batch.id.id, id));
+    cr_assert_eq(truncate(path, (off_t)(bytes / 8 * 7)), 0);
+    cr_assert_eq(fixture_load(&f, &batch, &err), PS_BADDATA, "%s", err.text);
+    cr_assert_str_eq(err.code, "stage_corrupt");
+    rows_are("SELECT count(*) FROM t", "0");
+    rows_are("SELECT count(*) FROM t_rejects", "0");
+    rows_are("SELECT count(*) FROM _penstock_ledger", "0");
+    load_is(&f, &again, DEST_LOADED);
+    rows_are("SELECT count(*), count(DISTINCT id) FROM t", "20000,20000");
+    rows_are("SELECT count(*) FROM t_rejects", "1");
+    fixture_batch_fini(&batch);
+    fixture_batch_fini(&again);
+}
+
 Test(dest_faults, sessions_that_the_server_ends)
 {
     begin_two(SERVED, "");
