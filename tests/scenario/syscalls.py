@@ -4,7 +4,8 @@
 EIO, ENOSPC, EMFILE and EINTR (by strace's injection), and short counts (by a library for
 LD_PRELOAD), again and again during a load. The load completes by itself or ends with its reason; then
 the same cluster without faults completes it. Each row once, in either case, at every instant.
-What fails on segments that an agent kept over a kill is extracted again.
+What fails on segments that an agent kept over a kill is extracted again, also when it fails in the
+middle of its transaction.
 
 usage: syscalls.py [--build build/dev] [--seed N] [--cases 0] [NAME ...]
 
@@ -27,6 +28,7 @@ import data  # noqa: E402
 from checker import Checker, Expected  # noqa: E402
 from cluster import ROOT, Cluster, Report, wait_for  # noqa: E402
 
+LOADING = 3  # reads that succeed, two a block: the first block is in the open transaction
 # (who, below what, system call, error, which calls of each thread). strace's -P takes whole paths.
 CASES = [
     ('agent', 'stage', 'pwritev', 'EIO', '10+60'),
@@ -38,6 +40,7 @@ CASES = [
     ('agent', 'stage', 'renameat', 'EIO', '1+4'),
     ('agent', 'kept', 'openat', 'EIO', '1+2'),  # when a leaf starts
     ('agent', 'kept', 'pread64', 'EIO', '2+3'),  # when its batch is granted
+    ('agent', 'loading', 'pread64', 'EIO', f'{LOADING + 1}+'),  # its rows are on their way
     ('agent', 'destination', 'pwrite64', 'EIO', '40+90'),
     ('agent', 'destination', 'pwrite64', 'ENOSPC', '30+70'),
     ('agent', 'destination', 'pwrite64', 'EINTR', '1+2'),
@@ -57,6 +60,8 @@ CASES = [
 STAGED = '1200KiB'  # more than the budget has for rows
 SHORT = ['/stage/', 'out.db', 'catalog.db', '/source/']
 SYNCED = re.compile(r'fsync\(\d+<([^>]*\.seg[^>]*)>\)\s+= (-?\d+)')
+UNUSED = re.compile(r'segment\.unused .*batch=(\S+) code=(\S+) error="(load into )?')
+REUSED = re.compile(r'segment\.reused .*batch=(\S+) epoch=(\d+)')
 UNLINKED = re.compile(r'unlinkat\(\d+<([^>]*)>, "([^"]*\.seg[^"]*)"')
 
 
@@ -67,6 +72,34 @@ def can_trace():
                             'inject=fsync:error=EIO', 'true'], stderr=subprocess.PIPE, text=True,
                            check=False)
     return '' if probe.returncode == 0 else f'tracing is not permitted: {probe.stderr.strip()[:100]}'
+
+
+def loading_thread(cluster):
+    """The id of a thread that has rows for the destination now."""
+    for leaf in cluster.leaves().values():
+        for path in glob.glob(f'/proc/{leaf}/task/*/comm'):
+            try:
+                with open(path, encoding='ascii') as text:
+                    if text.read().strip() == 'load':
+                        return int(path.split('/')[4])
+            except OSError:  # it has ended
+                pass
+    return None
+
+
+def traced_by(thread):
+    with open(f'/proc/{thread}/status', encoding='ascii') as text:
+        return int(re.search(r'TracerPid:\s+(\d+)', text.read())[1])
+
+
+def may_attach():
+    """To a process that is no child of ours."""
+    try:
+        with open('/proc/sys/kernel/yama/ptrace_scope', encoding='ascii') as text:
+            scope = int(text.read())
+    except OSError:
+        scope = 0
+    return scope == 0 or (scope < 3 and os.geteuid() == 0)
 
 
 class Scene:
@@ -81,7 +114,7 @@ class Scene:
         """Whole paths, as strace compares them with descriptors and arguments."""
         if where == 'stage':
             return [cluster.path('agent-a', f'leaf-{i}', 'stage') for i in range(2)]
-        if where == 'kept':  # as they are read, and as they are opened in their folder
+        if where in ('kept', 'loading'):  # as they are read, and as they are opened in their folder
             return [name for path in self.segments(cluster) for name in (path, os.path.basename(path))]
         if where == 'destination':
             return [cluster.path(f'out.db{end}') for end in ('', '-journal')]
@@ -123,7 +156,7 @@ class Scene:
         with Cluster(self.args.build) as cluster:
             database = cluster.path('out.db')
             checker = Checker(self.expected, database)
-            runs = prepare(cluster)
+            runs = prepare(cluster)  # what is to be done while it runs already, if it does
             for attempt in range(0 if runs else 5):
                 try:
                     cluster.start_coordinator()
@@ -135,6 +168,8 @@ class Scene:
             began = time.monotonic()
             problems = []
             try:
+                if runs:
+                    runs()
                 state = self.first(cluster, checker, None if runs else data.spec(
                     'faults', self.source, database, batch_bytes))
             except TimeoutError as error:
@@ -149,6 +184,8 @@ class Scene:
             again = self.synced_again(cluster) if 'fsync' in name else ()
             if again:
                 problems.append(f'{len(again)} segments were fsynced after a failed fsync')
+            if 'loading' in name:
+                problems += self.of_loading(cluster, state)
             if state != 'completed':
                 state += '; ' + self.again(cluster, checker, problems)
             problems += checker.check_end() + cluster.broken()
@@ -193,6 +230,9 @@ class Scene:
 
     def inject(self, case):
         who, where, call, error, when = case
+        if where == 'loading':
+            self.inject_loading(call, error, when)
+            return
 
         def prepare(cluster):
             cluster.wraps[who] = self.strace(cluster, where, call, error, when)
@@ -218,7 +258,60 @@ class Scene:
         finally:
             writer.close()
         prepare(cluster)
-        return True
+        return lambda: None
+
+    def inject_loading(self, call, error, when):
+        """Segments are kept; as soon as a leaf has one for its transaction, and checked all of it,
+        the calls of the very thread that loads it fail."""
+        tracers = []
+        if not may_attach():
+            self.report.skip('attaching to a process is not permitted')
+            return
+
+        def prepare(cluster):
+            self.keep(cluster, lambda cluster: None)
+            paths = [word for path in self.paths(cluster, 'loading') for word in ('-P', path)]
+            writer = sqlite3.connect(cluster.path('out.db'), timeout=20, isolation_level=None)
+            writer.execute('BEGIN IMMEDIATE')
+
+            def attach():
+                try:
+                    thread = wait_for('a load', 30, lambda: loading_thread(cluster))
+                    tracers.append(subprocess.Popen(
+                        ['strace', '-y', '-o', cluster.path('strace.txt'), '-e', f'trace={call}', '-e',
+                         f'inject={call}:error={error}:when={when}', *paths, '-p', str(thread)],
+                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+                    wait_for('strace to attach', 20, lambda: traced_by(thread) == tracers[0].pid)
+                finally:
+                    writer.close()
+            return attach
+        try:
+            self.run(f'loading {call} {error}', prepare, self.faults, STAGED)
+        finally:
+            for tracer in tracers:
+                tracer.terminate()
+                tracer.wait()
+
+    def of_loading(self, cluster, state):
+        """What failed in the middle of its transaction was extracted again, and the log says so."""
+        with open(cluster.path('strace.txt'), encoding='utf-8', errors='replace') as text:
+            good = [line for line in text if line.startswith('pread64(') and '(INJECTED)' not in line]
+        with open(cluster.path('agent-a.log'), encoding='utf-8') as text:
+            log = text.read()
+        problems = [] if state == 'completed' else ['it was not extracted again by itself']
+        if len(good) != LOADING:
+            problems.append(f'{len(good)} reads before the fault')
+        unused = UNUSED.findall(log)  # the first in its middle, others that the leaf kept from their start
+        if not unused or any(code != 'stage_unreadable' or not load for _, code, load in unused):
+            problems.append(f'the log says of segments that were not used: {unused}')
+        with sqlite3.connect(f'file:{cluster.path("out.db")}?mode=ro', uri=True) as base:
+            loaded = dict(base.execute('SELECT hex(batch_id), epoch FROM _penstock_ledger'))
+        for batch, _, _ in unused:
+            reused = [int(epoch) for name, epoch in REUSED.findall(log) if name == batch]
+            epoch = loaded.get(batch.replace('-', '').upper(), 0)
+            if len(reused) != 1 or epoch <= reused[0]:
+                problems.append(f'{batch} was reused in epochs {reused} and loaded in {epoch}')
+        return problems
 
     def short(self, part):
         library = os.path.join(ROOT, self.args.build, 'tools', 'libshort_counts.so')
