@@ -14,7 +14,9 @@ static const char copy_trailer[2] = {(char)0xFF, (char)0xFF};
 bool
 dst_postgres_copy_is_row_error(const char *state)
 {
-    static const char *const classes[] = {"22", "23", "P0", "54", "44"};
+    /* 21: keys of two rows are one to the server alone (an index's collation, a trigger); merged
+     * one after the other they are an update. */
+    static const char *const classes[] = {"21", "22", "23", "P0", "54", "44"};
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
         if (strncmp(state, classes[i], 2) == 0) {
             return true;

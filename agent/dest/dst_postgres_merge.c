@@ -35,10 +35,17 @@ append_same_key(const struct dst_postgres *d, const char *one, const char *other
                 struct ps_buf *sql)
 {
     for (size_t i = 0; i < d->keys.count; i++) {
-        ps_buf_xprintf(sql, "%s%s.", i == 0 ? "" : " AND ", one);
-        dst_postgres_quote(sql, d->keys.at[i]);
-        ps_buf_xprintf(sql, d->nulls_are_equal ? " IS NOT DISTINCT FROM %s." : " = %s.", other);
-        dst_postgres_quote(sql, d->keys.at[i]);
+        struct ps_buf quoted = PS_BUF_INIT;
+        dst_postgres_quote(&quoted, d->keys.at[i]);
+        const char *key = ps_buf_str(&quoted);
+        ps_buf_xprintf(sql, i == 0 ? "" : " AND ");
+        /* No index serves IS NOT DISTINCT FROM. */
+        ps_buf_xprintf(sql, d->nulls_are_equal ? "(%s.%s = %s.%s" : "%s.%s = %s.%s", one, key,
+                       other, key);
+        if (d->nulls_are_equal) {
+            ps_buf_xprintf(sql, " OR (%s.%s IS NULL AND %s.%s IS NULL))", one, key, other, key);
+        }
+        ps_buf_fini(&quoted);
     }
 }
 

@@ -169,6 +169,12 @@ class Story(server_story.Story):
         self.server.sql('CREATE TABLE kx(a int, b text, v text, w int, UNIQUE (a, b), UNIQUE NULLS NOT DISTINCT (v, w), UNIQUE NULLS NOT DISTINCT (a, b, v))')
         self.merge(report, 'NULLS NOT DISTINCT of other columns: it is not', 'kx', [[1, None, 'p', 1], [1, None, 'q', 2]], ['a', 'b', 'v', 'w'],
                    ['on_conflict=update', 'key=[a, b]', *last], nulls, (2, 0, 0))
+        self.server.sql("CREATE TABLE kl(k text PRIMARY KEY, v text, w int); CREATE FUNCTION lower_key() RETURNS trigger LANGUAGE plpgsql AS"
+                        " 'BEGIN NEW.k = lower(NEW.k); RETURN NEW; END'; CREATE TRIGGER l BEFORE INSERT ON kl FOR EACH ROW EXECUTE FUNCTION lower_key()")
+        for policy in ('update', 'replace'):
+            self.server.sql('TRUNCATE kl')
+            self.merge(report, f'{policy}: keys that are one to the server alone', 'kl', [['a', 'p', 1], ['A', 'q', 2], ['b', 'r', 3]], ['k', 'v', 'w'],
+                       [f'on_conflict={policy}', 'key=[k]', *last], [['a', 'q', '2'], ['b', 'r', '3']], (2, 1, 0))
         self.server.sql('CREATE TABLE kt(id int PRIMARY KEY, v text, ts int)')
         self.merge(report, 'order_by: of a tie the later row', 'kt', [[1, 'a', 5], [1, 'b', 5], [1, 'c', 4], [2, 'd', None], [2, 'e', 1]],
                    ['id', 'v', 'ts'], ['on_conflict=update', 'key=[id]', 'order_by=ts'], [['1', 'b', '5'], ['2', 'e', '1']], (2, 2, 1))
