@@ -82,6 +82,7 @@ struct dst_mysql_dialect {
     bool has_row_number;  /* GET DIAGNOSTICS … ROW_NUMBER, where the server knows it */
     bool has_engines;     /* InnoDB among others, and its settings */
     bool has_savepoints;
+    bool numbers_rise; /* AUTO_INCREMENT: a statement's rows follow all that stand there */
 };
 extern const char *const dst_mysql_own_tables[]; /* NULL at the end */
 extern const struct dst_mysql_dialect dst_mysql_dialect;
@@ -240,12 +241,13 @@ PS_MUSTCHECK enum ps_status dst_mysql_hold(struct dst_mysql *d, struct ps_error 
 PS_MUSTCHECK enum ps_status dst_mysql_make_stage(struct dst_mysql *d,
                                                  const struct dst_mysql_shape *shape,
                                                  struct ps_error *err);
-/* The staging table's rows into the table. updated: rows of it that were found, changed by that or
- * not. given: how many rows were staged. *out_refused as dst_mysql_try. */
+/* The staging table's rows into the table, from the number since on (0: all). updated: rows of it
+ * that were found, changed by that or not. given: how many they are. *out_refused as
+ * dst_mysql_try. */
 struct dst_mysql_merged {
     uint64_t inserted, updated;
 };
-PS_MUSTCHECK enum ps_status dst_mysql_merge(struct dst_mysql *d, uint64_t given,
+PS_MUSTCHECK enum ps_status dst_mysql_merge(struct dst_mysql *d, uint64_t since, uint64_t given,
                                             struct dst_mysql_merged *out, bool *out_refused,
                                             struct ps_error *err);
 

@@ -43,11 +43,13 @@ const struct dst_mysql_dialect dst_mysql_dialect = {
     .has_row_number = true,
     .has_engines = true,
     .has_savepoints = true,
+    .numbers_rise = true,
 };
 
 /* A primary key has to hold the shard key, so the ledger's tables, whose keys are what makes a
  * second life impossible, are rowstores sharded by (a part of) them. A row is locked FOR UPDATE:
- * there is no shared lock. A twin is found by the statement it runs: there is no GET_LOCK. */
+ * there is no shared lock. A twin is found by the statement it runs: there is no GET_LOCK. Numbers
+ * of AUTO_INCREMENT may come from several nodes, in no order. */
 const struct dst_mysql_dialect dst_singlestore_dialect = {
     .scheme = "singlestore",
     .table_kind = "ROWSTORE ",

@@ -12,6 +12,10 @@
 #define STAGE "_penstock_stage"
 #define NUMBER "_penstock_n"
 #define FIRST "_penstock_first" /* and the column's place */
+/* Stands in the statements for the number of the first staged row that counts. What an earlier
+ * slice of the transaction left is not deleted: every later scan would read its remains. */
+#define SINCE "_penstock_since"
+#define STAGED STAGE " s0 WHERE " NUMBER " >= " SINCE
 
 enum { MERGE_TRIES = 5 };
 
@@ -48,16 +52,32 @@ append_sameness(const struct dst_mysql *d, struct ps_buf *sql)
     append_sameness_of(d, "$", "$ IS NULL", sql);
 }
 
+/* Members of ENUM and SET sort by their place and are compared as texts, unless they are numbers.
+ */
+static const char *
+as_sorted(const struct dst_mysql *d, const char *name)
+{
+    for (uint32_t i = 0; i < d->column_count; i++) {
+        if (strcasecmp(d->columns[i].name, name) == 0) {
+            enum dst_mysql_type type = d->columns[i].type;
+            return type == MY_ENUM || type == MY_SET ? " + 0" : "";
+        }
+    }
+    return "";
+}
+
 /* By order_by the staged row s does not lose against the table's t. */
 static void
 append_not_less(const struct dst_mysql *d, struct ps_buf *sql)
 {
+    const char *sorted = as_sorted(d, d->order_by);
     ps_buf_xprintf(sql, "t.");
     dst_mysql_quote(sql, d->order_by);
     ps_buf_xprintf(sql, " IS NULL OR s.");
     dst_mysql_quote(sql, d->order_by);
-    ps_buf_xprintf(sql, " >= t.");
+    ps_buf_xprintf(sql, "%s >= t.", sorted);
     dst_mysql_quote(sql, d->order_by);
+    ps_buf_xprintf(sql, "%s", sorted);
 }
 
 /* Stays as the first row of a new key brought it, however many update that row. */
@@ -93,7 +113,7 @@ append_collapsed(const struct dst_mysql *d, struct ps_buf *sql)
         }
         ps_buf_xprintf(sql, NUMBER " DESC");
     }
-    ps_buf_xprintf(sql, ") AS _penstock_rank FROM %s" STAGE " s0) s1 WHERE _penstock_rank = 1) s",
+    ps_buf_xprintf(sql, ") AS _penstock_rank FROM %s" STAGED ") s1 WHERE _penstock_rank = 1) s",
                    d->prefix);
 }
 
@@ -160,7 +180,7 @@ append_repeats(const struct dst_mysql *d, struct ps_buf *sql)
 {
     ps_buf_xprintf(sql,
                    "SELECT COALESCE(SUM(_penstock_rows - 1), 0) FROM (SELECT count(*) AS"
-                   " _penstock_rows FROM %s" STAGE " GROUP BY ",
+                   " _penstock_rows FROM %s" STAGED " GROUP BY ",
                    d->prefix);
     append_sameness(d, sql);
     ps_buf_xprintf(sql, ") g");
@@ -180,7 +200,7 @@ append_updates(const struct dst_mysql *d, struct ps_buf *sql)
     append_sameness(d, sql);
     ps_buf_xprintf(sql, " ORDER BY ");
     dst_mysql_quote(sql, d->order_by); /* NULL comes first */
-    ps_buf_xprintf(sql, ") AS _penstock_rank FROM %s" STAGE " s0) s1) s LEFT JOIN %s t ON ",
+    ps_buf_xprintf(sql, ") AS _penstock_rank FROM %s" STAGED ") s1) s LEFT JOIN %s t ON ",
                    d->prefix, d->quoted);
     append_keys(d, " AND ", "t.$ = s.$", sql);
     ps_buf_xprintf(sql, " WHERE (_penstock_best IS NULL OR _penstock_rank >= _penstock_best)"
@@ -208,7 +228,9 @@ append_insert(const struct dst_mysql *d, struct ps_buf *sql)
     ps_buf_xprintf(sql, " FROM ");
     if (d->keys.count == 0) {
         /* Any unique key: what conflicts is set to what it is, which counts as nothing. */
-        ps_buf_xprintf(sql, "%s" STAGE " s ORDER BY s." NUMBER " ON DUPLICATE KEY UPDATE ",
+        ps_buf_xprintf(sql,
+                       "%s" STAGE " s WHERE s." NUMBER " >= " SINCE " ORDER BY s." NUMBER
+                       " ON DUPLICATE KEY UPDATE ",
                        d->prefix);
         dst_mysql_quote(sql, d->columns[0].name);
         ps_buf_xprintf(sql, " = %s.", d->quoted);
@@ -330,21 +352,44 @@ matched_rows(MYSQL *conn)
     return at == NULL ? 0 : strtoull(at + sizeof words - 1, NULL, 10);
 }
 
+/* The statement over staged rows from that number on. */
+static void
+put_since(const char *sql, uint64_t since, struct ps_buf *out)
+{
+    const char *at = strstr(sql, SINCE);
+    for (; at != NULL; at = strstr(sql, SINCE)) {
+        ps_buf_xappend(out, sql, (size_t)(at - sql));
+        ps_buf_xprintf(out, "%llu", (unsigned long long)since);
+        sql = at + strlen(SINCE);
+    }
+    ps_buf_xprintf(out, "%s", sql);
+}
+
+static enum ps_status
+try_since(struct dst_mysql *d, const char *sql, uint64_t since, bool *out_refused,
+          struct ps_error *err)
+{
+    struct ps_buf text = PS_BUF_INIT;
+    put_since(sql, since, &text);
+    enum ps_status status = dst_mysql_try(d, ps_buf_str(&text), text.len, out_refused, err);
+    ps_buf_fini(&text);
+    return status;
+}
+
 /* Updates what is there and inserts what is not. *out_refused as dst_mysql_try. */
 static enum ps_status
-update_and_insert(struct dst_mysql *d, struct dst_mysql_merged *out, bool *out_refused,
-                  struct ps_error *err)
+update_and_insert(struct dst_mysql *d, uint64_t since, struct dst_mysql_merged *out,
+                  bool *out_refused, struct ps_error *err)
 {
     const char *update = d->merge_update_sql;
-    const char *insert = d->merge_insert_sql;
     enum ps_status status = PS_OK;
     for (int tries = 0; tries < MERGE_TRIES; tries++) {
         if (update != NULL) {
-            status = dst_mysql_try(d, update, strlen(update), out_refused, err);
+            status = try_since(d, update, since, out_refused, err);
             out->updated = status == PS_OK && !*out_refused ? matched_rows(d->conn) : 0;
         }
         if (status == PS_OK && !*out_refused) {
-            status = dst_mysql_try(d, insert, strlen(insert), out_refused, err);
+            status = try_since(d, d->merge_insert_sql, since, out_refused, err);
             out->inserted = status == PS_OK && !*out_refused ? mysql_affected_rows(d->conn) : 0;
         }
         /* Another session's row may have come in between; or it is one of another unique key. */
@@ -358,11 +403,10 @@ update_and_insert(struct dst_mysql *d, struct dst_mysql_merged *out, bool *out_r
 /* What another session committed behind our UPDATE and before our INSERT is known to neither. Of
  * that, nothing can be lost by an UPDATE behind the INSERT: what we inserted matches, too. */
 static enum ps_status
-update_behind(struct dst_mysql *d, struct dst_mysql_merged *out, bool *out_refused,
+update_behind(struct dst_mysql *d, uint64_t since, struct dst_mysql_merged *out, bool *out_refused,
               struct ps_error *err)
 {
-    enum ps_status status =
-        dst_mysql_try(d, d->merge_update_sql, strlen(d->merge_update_sql), out_refused, err);
+    enum ps_status status = try_since(d, d->merge_update_sql, since, out_refused, err);
     if (status == PS_OK && !*out_refused) {
         /* What was inserted without a key does not match. */
         uint64_t matched = matched_rows(d->conn);
@@ -373,52 +417,56 @@ update_behind(struct dst_mysql *d, struct dst_mysql_merged *out, bool *out_refus
 }
 
 static enum ps_status
-count_rows(struct dst_mysql *d, const char *sql, uint64_t *out, struct ps_error *err)
+count_rows(struct dst_mysql *d, const char *sql, uint64_t since, uint64_t *out,
+           struct ps_error *err)
 {
     bool found = false;
     int64_t rows = 0;
-    enum ps_status status = dst_mysql_number(d, sql, &found, &rows, err);
+    struct ps_buf text = PS_BUF_INIT;
+    put_since(sql, since, &text);
+    enum ps_status status = dst_mysql_number(d, ps_buf_str(&text), &found, &rows, err);
+    ps_buf_fini(&text);
     *out = (uint64_t)rows;
     return status;
 }
 
 /* Each row of a key is an update of the one before, though the statements know but one of them. */
 static enum ps_status
-update_all(struct dst_mysql *d, uint64_t given, struct dst_mysql_merged *out, bool *out_refused,
-           struct ps_error *err)
+update_all(struct dst_mysql *d, uint64_t since, uint64_t given, struct dst_mysql_merged *out,
+           bool *out_refused, struct ps_error *err)
 {
     uint64_t repeats = 0;
     uint64_t updates = 0;
     bool ordered = d->merge_updates_sql != NULL;
     enum ps_status status = PS_OK;
     if (ordered) {
-        status = count_rows(d, d->merge_repeats_sql, &repeats, err);
+        status = count_rows(d, d->merge_repeats_sql, since, &repeats, err);
     }
     if (status == PS_OK && repeats > 0) {
-        status = count_rows(d, d->merge_updates_sql, &updates, err);
+        status = count_rows(d, d->merge_updates_sql, since, &updates, err);
     }
     if (status == PS_OK) {
-        status = update_and_insert(d, out, out_refused, err);
+        status = update_and_insert(d, since, out, out_refused, err);
     }
     if (status != PS_OK || *out_refused) {
         return status;
     }
     if (!ordered && out->updated + out->inserted < given) {
-        status = count_rows(d, d->merge_repeats_sql, &repeats, err);
+        status = count_rows(d, d->merge_repeats_sql, since, &repeats, err);
         updates = repeats;
     }
     if (status == PS_OK && out->updated + out->inserted < given - repeats) {
-        status = update_behind(d, out, out_refused, err);
+        status = update_behind(d, since, out, out_refused, err);
     }
     out->updated += updates;
     return status;
 }
 
 enum ps_status
-dst_mysql_merge(struct dst_mysql *d, uint64_t given, struct dst_mysql_merged *out,
+dst_mysql_merge(struct dst_mysql *d, uint64_t since, uint64_t given, struct dst_mysql_merged *out,
                 bool *out_refused, struct ps_error *err)
 {
     *out_refused = false;
-    return d->merge_update_sql == NULL ? update_and_insert(d, out, out_refused, err)
-                                       : update_all(d, given, out, out_refused, err);
+    return d->merge_update_sql == NULL ? update_and_insert(d, since, out, out_refused, err)
+                                       : update_all(d, since, given, out, out_refused, err);
 }

@@ -173,7 +173,8 @@ keep_refusal(struct dst_mysql *d, struct refusal *out)
 
 /* refusal->text stays empty unless the server refused a row. */
 static enum ps_status
-merge(struct dst_mysql_rows *rows, uint64_t given, struct refusal *refusal, struct ps_error *err)
+merge(struct dst_mysql_rows *rows, uint64_t since, uint64_t given, struct refusal *refusal,
+      struct ps_error *err)
 {
     struct dst_mysql_merged merged = {0};
     bool refused = false;
@@ -183,7 +184,7 @@ merge(struct dst_mysql_rows *rows, uint64_t given, struct refusal *refusal, stru
     enum ps_status status =
         again ? dst_mysql_exec(rows->d, "SAVEPOINT _penstock_merge", err) : PS_OK;
     if (status == PS_OK) {
-        status = dst_mysql_merge(rows->d, given, &merged, &refused, err);
+        status = dst_mysql_merge(rows->d, since, given, &merged, &refused, err);
     }
     if (status == PS_OK && refused) {
         keep_refusal(rows->d, refusal);
@@ -220,7 +221,7 @@ insert_fast(struct dst_mysql_rows *rows, bool *out_refused, struct ps_error *err
         rows->counts.inserted = rows->given;
         return PS_OK;
     }
-    status = merge(rows, rows->given, &refusal, err);
+    status = merge(rows, 0, rows->given, &refusal, err);
     *out_refused = status == PS_OK && refusal.text[0] != '\0';
     return status;
 }
@@ -285,7 +286,7 @@ put_slice(struct dst_mysql_rows *rows, uint32_t from, uint32_t to, struct refusa
     struct dst_mysql *d = rows->d;
     *refusal = (struct refusal){.row = UINT32_MAX};
     enum ps_status status = PS_OK;
-    if (is_staged(d)) {
+    if (is_staged(d) && !d->dialect->numbers_rise) {
         char *sql = ps_xasprintf("DELETE FROM %s", d->target);
         status = dst_mysql_exec(d, sql, err);
         ps_free(sql);
@@ -297,7 +298,10 @@ put_slice(struct dst_mysql_rows *rows, uint32_t from, uint32_t to, struct refusa
         return status;
     }
     if (is_staged(d)) {
-        return merge(rows, to - from, refusal, err);
+        uint64_t since = d->dialect->numbers_rise ? mysql_insert_id(d->conn) : 0;
+        return since == 0 && d->dialect->numbers_rise
+                   ? ps_fail(err, PS_BUG, "mysql: staged rows have no number")
+                   : merge(rows, since, to - from, refusal, err);
     }
     rows->counts.inserted += to - from;
     return PS_OK;
@@ -339,40 +343,66 @@ slice_end(const struct dst_mysql_rows *rows, uint32_t from)
     return to;
 }
 
+/* What the careful way knows of the rows behind from. */
+struct search {
+    uint32_t from;
+    uint32_t sure;    /* rows before it were taken once, and will be again; 0: not known */
+    uint32_t bad;     /* before it stands a guilty one; 0: not known */
+    uint32_t refused; /* behind the last one that was found */
+};
+
+static uint32_t
+search_end(const struct dst_mysql_rows *rows, const struct search *at)
+{
+    if (at->sure > at->from) {
+        return at->sure;
+    }
+    return at->bad > at->from ? at->from + (at->bad - at->from + 1) / 2 : slice_end(rows, at->from);
+}
+
+static uint32_t
+slice_after(uint32_t apart)
+{
+    return apart * 2 > SLICE_LEAST ? apart * 2 : SLICE_LEAST;
+}
+
+/* Rows up to `to` were refused. The next slices are about as long as refusals are apart: what
+ * stands behind a guilty row is read in vain. */
+static enum ps_status
+narrow(struct dst_mysql_rows *rows, struct search *at, uint32_t to, const struct refusal *refusal,
+       struct ps_error *err)
+{
+    uint32_t count = to - at->from;
+    bool names = refusal->row < count;
+    if (count > 1 && !(names && refusal->row == 0)) {
+        at->sure = names ? at->from + refusal->row : 0;
+        at->bad = names ? 0 : to;
+        rows->slice = names ? slice_after(refusal->row) : rows->slice;
+        return PS_OK;
+    }
+    enum ps_status status = refuse_again(rows, at->from, refusal, err);
+    rows->slice = names ? rows->slice : slice_after(at->from - at->refused);
+    at->refused = ++at->from;
+    at->sure = at->bad = 0;
+    return status;
+}
+
 /* A statement is all or nothing, so what was refused is cut at the guilty row where the server
- * names it, else halved. The next slices are about as long as refusals are apart: what stands
- * behind a guilty row is parsed in vain. */
+ * names it, else halved until it is alone. */
 static enum ps_status
 insert_block(struct dst_mysql_rows *rows, struct ps_error *err)
 {
-    uint32_t from = 0;
-    uint32_t sure = 0; /* rows before it were taken once, and will be again */
-    uint32_t to = 0;
-    while (from < rows->row_count) {
-        to = sure > from ? sure : to > from ? to : slice_end(rows, from);
+    struct search at = {0};
+    while (at.from < rows->row_count) {
         struct refusal refusal;
-        enum ps_status status = put_slice(rows, from, to, &refusal, err);
-        if (status != PS_OK) {
-            return status;
-        }
-        if (refusal.text[0] == '\0') {
-            rows->slice += to == sure ? 0 : rows->slice / 2;
-            from = to;
-            continue;
-        }
-        uint32_t count = to - from;
-        bool names = refusal.row < count;
-        if (count == 1 || (names && refusal.row == 0)) {
-            status = refuse_again(rows, from, &refusal, err);
-            from++;
-            sure = 0;
-            to = 0;
-        } else if (names) {
-            sure = from + refusal.row;
-            rows->slice = refusal.row * 2 > SLICE_LEAST ? refusal.row * 2 : SLICE_LEAST;
-        } else {
-            sure = 0;
-            to = from + count / 2;
+        bool searches = at.sure > at.from || at.bad > at.from;
+        uint32_t to = search_end(rows, &at);
+        enum ps_status status = put_slice(rows, at.from, to, &refusal, err);
+        if (status == PS_OK && refusal.text[0] != '\0') {
+            status = narrow(rows, &at, to, &refusal, err);
+        } else if (status == PS_OK) {
+            rows->slice += searches ? 0 : rows->slice / 2;
+            at.from = to;
         }
         if (status != PS_OK) {
             return status;

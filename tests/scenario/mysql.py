@@ -163,6 +163,23 @@ class Story(server_story.Story):
             counted = self.server.sql('SELECT inserted, updated, skipped FROM _penstock_ledger ORDER BY at_ms DESC LIMIT 1')
             report.case(done.returncode == 0 and rows == expected and counted == [counts],
                         f'on_conflict {policy}: {rows}, inserted, updated, skipped {counted} {done.stderr[-300:] if done.returncode else ""}')
+        self.server.sql("CREATE TABLE oe(id int PRIMARY KEY, e enum('z', 'y', 'x')); INSERT INTO oe VALUES (1, 'x'), (2, 'z')")
+        done = self.load([[1, 'z'], [2, 'y'], [3, 'z'], [3, 'x'], [3, 'y']], ['id', 'e'], 'oe',
+                         *sets('on_conflict=update', 'key=[id]', 'order_by=e'))
+        rows = self.server.sql('SELECT * FROM oe ORDER BY id')
+        report.case(done.returncode == 0 and rows == [['1', 'x'], ['2', 'y'], ['3', 'x']],
+                    f'order_by of an ENUM goes by its places, in a batch and against the table: {rows} {done.stderr[-200:] if done.returncode else ""}')
+        self.server.sql('CREATE TABLE og(k int PRIMARY KEY, w int CHECK (w <> 13), ts int); INSERT INTO og SELECT seq, 99, 10 FROM seq_0_to_499')
+        records = [[i, 13 if i % 97 == 0 else i % 12, i % 20] for i in range(1000)]
+        done = self.load(records, ['k', 'w', 'ts'], 'og', *sets('on_conflict=update', 'key=[k]', 'order_by=ts'))
+        wanted = {k: (99, 10) for k in range(500)}
+        for k, w, ts in records:
+            if w != 13 and (k not in wanted or ts >= wanted[k][1]):
+                wanted[k] = (w, ts)
+        rows = self.server.sql('SELECT * FROM og ORDER BY k')
+        counted = self.server.sql('SELECT decoded, inserted + updated + skipped, rejected_at_load FROM _penstock_ledger ORDER BY at_ms DESC LIMIT 1')
+        report.case(rows == [[str(k), str(w), str(ts)] for k, (w, ts) in sorted(wanted.items())] and counted == [['1000', '992', '8']],
+                    f'behind the staging table eight of 1,000 are refused, three that lose by order_by are not asked: {len(rows)} rows, {counted}')
         self.server.sql('DROP TABLE IF EXISTS c, c_rejects; CREATE TABLE c(id int PRIMARY KEY, name varchar(9) UNIQUE, ts int)')
         self.server.sql("INSERT INTO c VALUES (1, 'a', 10)")
         done = self.load([[1, 'x', 1], [2, 'a', 2], [3, 'c', 3], [4, 'c', 4]], ['id', 'name', 'ts'], 'c',

@@ -24,9 +24,9 @@ def fresh(server, more=''):
                + DDL.format(more))
 
 
-def ours(bench, server, source, leaves, more=''):
+def ours(bench, server, source, leaves, more='', options=()):
     fresh(server, more)
-    run = bench.load(source, server.url(), leaves=leaves, ends=(0, 3) if more else (0,))
+    run = bench.load(source, server.url(), *options, leaves=leaves, ends=(0, 3) if more else (0,))
     run.result = server.sql(SUMS)
     return run
 
@@ -75,18 +75,18 @@ def two_connections(bench):
         server.close()
 
 
-def guilty(bench, check, most):
+def guilty(bench, check, most, more='', options=()):
     """The same rows and constraint; only what it refuses differs."""
     server = start()
     files = bench.data.csv(bench.objects)
 
     def clean():
-        run = ours(bench, server, files.glob, 2, ', CHECK (order_id > 0)')
+        run = ours(bench, server, files.glob, 2, f'{more}, CHECK (order_id > 0)', options)
         run.result = None
         return run
 
     def refused():
-        run = ours(bench, server, files.glob, 2, f', CHECK ({check})')
+        run = ours(bench, server, files.glob, 2, f'{more}, CHECK ({check})', options)
         run.result = None
         bench.refused = int(server.value('SELECT count(*) FROM t_rejects'))
         return run
@@ -107,3 +107,11 @@ def one_guilty(bench):
 def one_percent_guilty(bench):
     """1 % of the rows that only the server refuses: at most ten times the clean load"""
     guilty(bench, '(part_id * 7 + line) % 100 <> 3', 10)
+
+
+@case('mysql_guilty_update', objects=1)
+def one_percent_guilty_update(bench):
+    """1 % of the rows refused behind the staging table, with order_by: at most ten times the clean load"""
+    options = ('on_conflict=update', 'key=[order_id, line]', 'order_by=shipped')
+    guilty(bench, '(part_id * 7 + line) % 100 <> 3', 10, ', PRIMARY KEY (order_id, line)',
+           [word for option in options for word in ('--set', f'destination.{option}')])
