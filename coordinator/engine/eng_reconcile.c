@@ -275,6 +275,19 @@ find_range(const struct eng_found *found, size_t count, const struct eng_batch *
     return NULL;
 }
 
+/* What the ledger has of these objects behind ends may be reached by them now. */
+static void
+pass_known(struct engine *engine, struct eng_pipeline *p, const Penstock__Done *done)
+{
+    for (size_t i = 0; i < done->n_ends; i++) {
+        struct eng_object object;
+        if (eng_store_get_object(engine, p, done->ends[i]->bp_id, &object)) {
+            eng_discover_advance(engine, p, &object);
+            eng_store_end_object(&object);
+        }
+    }
+}
+
 /* As if its leaf had said ALREADY. */
 static bool
 settle(struct engine *engine, struct eng_batch *b, const struct eng_found *found, size_t count)
@@ -313,7 +326,9 @@ settle(struct engine *engine, struct eng_batch *b, const struct eng_found *found
     done.n_ends = b->row.ranges;
     done.ends = ends_at;
     if (whole) {
+        struct eng_pipeline *p = b->pipeline;
         eng_report_settle_loaded(engine, b, &done);
+        pass_known(engine, p, &done);
     }
     ps_free(ends_at);
     ps_free(ends);

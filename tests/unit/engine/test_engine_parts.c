@@ -117,6 +117,7 @@ sync(uint32_t want, uint32_t want_tasks, uint32_t wait_ms)
 struct known {
     uint64_t from, end;
     bool eof;
+    const uint8_t *batch; /* NULL: one that the catalog does not know */
 };
 
 static const char *key = "big.csv";
@@ -148,6 +149,7 @@ fill_known(Penstock__TaskResult *result, const struct known *known, size_t count
         batches[i][0] = (uint8_t)(200 + i);
         ranges[i].bp_hash = proto_bytes(hash.id.b, PS_ID_BYTES);
         ranges[i].key = proto_bytes(key, strlen(key));
+        memcpy(batches[i], known[i].batch == NULL ? batches[i] : known[i].batch, PS_ID_BYTES);
         ranges[i].batch_id = proto_bytes(batches[i], PS_ID_BYTES);
         ranges[i].from = known[i].from;
         ranges[i].end = known[i].end;
@@ -507,8 +509,10 @@ Test(engine_parts, a_part_that_fails_for_good_quarantines_its_object)
 /* The state was deleted while parts were loaded out of their order. */
 Test(engine_parts, holes_of_a_ledger_are_cut_between_what_it_knows)
 {
-    static const struct known known[] = {
-        {0, 1003, false}, {2100, 3100, false}, {4000, 4000, false}, {5000, 6007, false}};
+    static const struct known known[] = {{0, 1003, false, NULL},
+                                         {2100, 3100, false, NULL},
+                                         {4000, 4000, false, NULL},
+                                         {5000, 6007, false, NULL}};
     prepare(known, 4);
     cr_assert_eq(object().offset, 1003);
     cr_assert_eq(object().cut_offset, 6007);
@@ -580,7 +584,7 @@ Test(engine_parts, what_is_settled_between_two_chunks_of_a_ledger_stays)
 {
     split();
     uint64_t cut = object().cut_offset;
-    const struct known known[] = {{0, 1005, false}, {cut + 100, cut + 600, false}};
+    const struct known known[] = {{0, 1005, false, NULL}, {cut + 100, cut + 600, false, NULL}};
     cr_assert_lt(known[1].end, SIZE);
     uint64_t second = 1005 + cut_at(1005)->target;
     uint64_t size = cut_at(second)->target;
@@ -600,6 +604,22 @@ Test(engine_parts, what_is_settled_between_two_chunks_of_a_ledger_stays)
     cr_assert_eq(bytes_pending(), object().rest_bytes);
 }
 
+/* A batch that is open here and loaded there, and behind it one that the catalog does not know. */
+Test(engine_parts, a_batch_that_the_ledger_settles_is_passed_by_what_stands_behind_it)
+{
+    prepare(NULL, 0);
+    (void)sync(1, 0, 0);
+    (void)bytes_pending(); /* and the uuid that the fence has */
+    const struct known known[] = {{.end = 1005, .batch = leases[0].batch},
+                                  {.from = 1005, .end = 2007}};
+    submit(COMMAND_RECONCILE, NULL);
+    struct reading reading;
+    begin_reading(sync(0, 1, 0), &reading);
+    send_chunk(&reading, known, 2, true);
+    cr_assert_eq(object().offset, 2007, "%llu", (unsigned long long)object().offset);
+    cr_assert_eq(bytes_pending(), SIZE - 2007);
+}
+
 /* What would come in between is loaded, and not in what was read of the ledger so far. */
 Test(engine_parts, nothing_is_discovered_while_a_ledger_is_read)
 {
@@ -615,11 +635,11 @@ Test(engine_parts, nothing_is_discovered_while_a_ledger_is_read)
     fail(cut_at(1005), PENSTOCK__FAIL_CLASS__FAIL_RANGE_CONFLICT, "range_conflict");
     struct reading reading;
     begin_reading(sync(0, 2, 0), &reading);
-    send_chunk(&reading, (const struct known[]){{0, 1005, false}}, 1, false);
+    send_chunk(&reading, (const struct known[]){{0, 1005, false, NULL}}, 1, false);
     key = "another.csv";
-    send_chunk(&reading, (const struct known[]){{0, 500, true}}, 1, false);
+    send_chunk(&reading, (const struct known[]){{0, 500, true, NULL}}, 1, false);
     answer_task(&look, NULL, 0);
-    send_chunk(&reading, (const struct known[]){{0, 500, true}}, 1, true);
+    send_chunk(&reading, (const struct known[]){{0, 500, true, NULL}}, 1, true);
     submit(COMMAND_WATCH, NULL);
     cr_assert_str_eq(answer.state, "running", "%s", answer.reason);
 }
