@@ -29,6 +29,7 @@ class World(either.World):
         super().__init__(args.build, server)
         self.source = source
         self.expected = expected
+        self.copied_at = 0
 
     def __enter__(self):
         super().__enter__()
@@ -88,6 +89,7 @@ class World(either.World):
         source.backup(copy)
         copy.close()
         source.close()
+        self.copied_at = self.checker.count() or 0
 
     def put_catalog_back(self, copy='copy.db'):
         """The coordinator is down."""
@@ -104,7 +106,8 @@ class World(either.World):
         return done
 
     def wait_share(self, share):
-        goal = max(1, int(self.expected.total * share))
+        """That share of the rows, and more than a copy of the catalog knows."""
+        goal = max(self.copied_at + 1, int(self.expected.total * share))
         wait_for(f'{goal} rows', 60, lambda: (self.checker.poll(),
                                               (self.checker.count() or 0) >= goal)[1])
 
