@@ -158,27 +158,41 @@ leaf_away_store(struct leaf_core *core, struct leaf_job *job)
 bool
 leaf_away_wait_for_quota(struct leaf_core *core, struct leaf_job *job)
 {
-    bool said = false;
     bool go_on = true;
     pthread_mutex_lock(&core->lock);
     for (;;) {
         struct stage_disk disk = stage_disk_now(core->stage);
         go_on =
             !atomic_load(&core->stop) && !atomic_load(&core->drain) && !atomic_load(&job->cancel);
-        core->stage_full =
+        core->quota_waits =
             go_on && is_away_locked(core) && is_full(&disk) && count_locked(core).proven > 0;
-        if (!core->stage_full) {
+        if (!core->quota_waits) {
             break;
-        }
-        if (!said) {
-            said = true;
-            log_warn("stage.full", "leaf=%u staged=%llu quota=%llu", core->config->leaf,
-                     (unsigned long long)disk.bytes, (unsigned long long)disk.quota_bytes);
         }
         leaf_core_wait_locked(core, QUOTA_LOOK_MS);
     }
     pthread_mutex_unlock(&core->lock);
     return go_on;
+}
+
+void
+leaf_away_quota_waits(struct leaf_core *core, bool waits)
+{
+    pthread_mutex_lock(&core->lock);
+    core->quota_waits = waits;
+    pthread_mutex_unlock(&core->lock);
+}
+
+/* The extract thread waits, or it has nothing to extract because no more is asked for. */
+static bool
+is_stopped_by_quota_locked(const struct leaf_core *core, const struct stage_disk *disk)
+{
+    if (!is_away_locked(core)) {
+        return false;
+    }
+    struct waiting waiting = count_locked(core);
+    return core->quota_waits ||
+           (is_full(disk) && waiting.stored > 0 && waiting.sealed == core->held_count);
 }
 
 /* ---- words */
@@ -215,6 +229,12 @@ leaf_away_status_locked(struct leaf_core *core, Penstock__LeafStatus *out,
     out->staged_bytes = disk.bytes;
     out->stage_quota = disk.quota_bytes;
     int64_t since = core->away_ms != 0 ? core->away_ms : slow_since_locked(core);
+    bool was_full = core->stage_full;
+    core->stage_full = is_stopped_by_quota_locked(core, &disk);
+    if (core->stage_full && !was_full) {
+        log_warn("stage.full", "leaf=%u staged=%llu quota=%llu", core->config->leaf,
+                 (unsigned long long)disk.bytes, (unsigned long long)disk.quota_bytes);
+    }
     if (since == 0) {
         return;
     }

@@ -33,10 +33,13 @@ void leaf_away_store(struct leaf_core *core, struct leaf_job *job);
 /* Before the job is extracted: waits while the quota has no room for another batch. False: the leaf
  * drains or stops, or the job was cancelled. */
 PS_MUSTCHECK bool leaf_away_wait_for_quota(struct leaf_core *core, struct leaf_job *job);
+/* The extract thread met the end of the quota amid a batch, and waits; it waits no more. */
+void leaf_away_quota_waits(struct leaf_core *core, bool waits);
 
 /* How many batches the leaf holds in all. Holding core->lock. */
 uint32_t leaf_away_takes_locked(struct leaf_core *core);
-/* Fills the status in; note is for its text. Holding core->lock. */
+/* Fills the status in; note is for its text. Logs stage.full where the quota stops extraction since
+ * the last one. Holding core->lock. */
 enum { LEAF_AWAY_NOTE_BYTES = 400 };
 void leaf_away_status_locked(struct leaf_core *core, Penstock__LeafStatus *out,
                              char note[LEAF_AWAY_NOTE_BYTES]);

@@ -68,7 +68,8 @@ struct leaf_core {
     char away_why[192];
     unsigned away_tries;     /* the load thread's */
     int64_t load_began_ms;   /* mono: the load thread's batch; 0: it has none */
-    bool stage_full;         /* the extract thread waits for room in the quota */
+    bool quota_waits;        /* the extract thread waits for room in the quota */
+    bool stage_full;         /* the quota stops extraction, as the last status said */
     uint64_t discarded_said; /* kept segments that were discarded, as far as it was logged */
     _Atomic bool kept_news;  /* the agent has not heard of the kept segments as they are */
 

@@ -248,12 +248,16 @@ make_rows(struct extract *extract, struct leaf_job *job, size_t *out_failed_rang
         /* Of a quota it is known when there is more: reading the source in vain costs it. */
         bool is_quota = strcmp(err->code, "stage_quota") == 0;
         uint64_t used = stage_disk_now(core->stage).bytes;
+        bool go_on;
+        leaf_away_quota_waits(core, is_quota);
         do {
-            if (atomic_load(&core->drain) ||
-                !leaf_core_wait_for_room(core, job, "staging folder's", attempt, err)) {
-                return ps_fail(err, PS_CANCELED, "asked to stop while the disk was full");
-            }
-        } while (is_quota && used > 0 && stage_disk_now(core->stage).bytes >= used);
+            go_on = !atomic_load(&core->drain) &&
+                    leaf_core_wait_for_room(core, job, "staging folder's", attempt, err);
+        } while (go_on && is_quota && used > 0 && stage_disk_now(core->stage).bytes >= used);
+        leaf_away_quota_waits(core, false);
+        if (!go_on) {
+            return ps_fail(err, PS_CANCELED, "asked to stop while the disk was full");
+        }
     }
 }
 
