@@ -189,9 +189,11 @@ def quota(args, server, report):
     """A full quota stops extraction, says so, and ends with the server's return."""
     with Bench(args.build, server, 40, agent=('--stage-quota', '1MiB')) as bench:
         away(bench)
-        note = wait_for('the quota to be used up', 40,
-                        lambda: next((n for n in bench.notes() if 'quota is used up' in n), None))
-        report.case('extraction waits' in note, f'note: {note}')
+        # Each leaf has a share of its own, and is stopped by it at a moment of its own.
+        notes = wait_for('the quota of both leaves to be used up', 40,
+                         lambda: [n for n in bench.notes() if 'quota is used up, extraction waits' in n] if
+                         all('quota is used up' in n for n in bench.notes()) else None)
+        report.case(len(notes) == 2, f'notes: {notes}')
         before, asked = len(bench.segments()), sum(bench.gets().values())
         end = time.monotonic() + 3
         most = 0
