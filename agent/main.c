@@ -94,8 +94,24 @@ default_state(const char *name)
     return ps_xasprintf("%s/.local/state/penstock/agent-%s", home == NULL ? "" : home, name);
 }
 
+/* False: the parent is gone already; perhaps before this program began, so it says who it is. */
+static bool
+die_with_parent(const struct config *config)
+{
+    if (!config_given(config, "die-with-parent")) {
+        return true;
+    }
+    int64_t parent = config_int(config, "die-with-parent");
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == (pid_t)parent) {
+        return true;
+    }
+    log_error("agent.unstarted", "error=\"the process %lld did not start this one, or has ended\"",
+              (long long)parent);
+    return false;
+}
+
 static int
-run_agent(const struct config *config, pid_t parent)
+run_agent(const struct config *config)
 {
     char host[256] = "agent";
     gethostname(host, sizeof host - 1);
@@ -118,8 +134,7 @@ run_agent(const struct config *config, pid_t parent)
     };
     setup_log(config);
     int exit_status = 1;
-    if (!config_bool(config, "die-with-parent") ||
-        (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent)) {
+    if (die_with_parent(config)) {
         exit_status = agent_run(&agent);
     }
     leaf_argv_free(words);
@@ -144,7 +159,6 @@ print_help(void)
 int
 main(int argc, char **argv)
 {
-    pid_t parent = getppid();
     bool is_leaf = argc > 1 && strcmp(argv[1], "--leaf") == 0;
     const struct config_input input = {
         .rows = is_leaf ? leaf_rows : rows,
@@ -167,7 +181,7 @@ main(int argc, char **argv)
         puts("penstock-agent " PENSTOCK_VERSION);
         exit_status = 0;
     } else {
-        _exit(run_agent(config, parent)); /* the line's threads still run */
+        _exit(run_agent(config)); /* the line's threads still run */
     }
     config_free(config);
     ps_buf_fini(&errors);

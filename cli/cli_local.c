@@ -294,7 +294,7 @@ arguments_of_coordinator(struct cli_local *local)
     add_option(daemon, "--state", ps_path_join(local->state, "coordinator"));
     add_option(daemon, "--log-level", ps_xstrdup(local->log_level));
     add_option(daemon, "--ready-fd", ps_xstrdup("3"));
-    add_argument(daemon, "--die-with-parent");
+    add_option(daemon, "--die-with-parent", ps_xasprintf("%ld", (long)getpid()));
 }
 
 static void
@@ -313,7 +313,7 @@ arguments_of_agent(struct cli_local *local, unsigned leaves)
     add_option(daemon, "--allow-network", ps_xstrdup("any"));
     add_option(daemon, "--log-level", ps_xstrdup(local->log_level));
     add_option(daemon, "--ready-fd", ps_xstrdup("3"));
-    add_argument(daemon, "--die-with-parent");
+    add_option(daemon, "--die-with-parent", ps_xasprintf("%ld", (long)getpid()));
 }
 
 enum ps_status

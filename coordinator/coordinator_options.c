@@ -58,9 +58,12 @@ static const struct option_row rows[] = {
      .most = 1 << 20,
      .help = "write \"ready\" to this file descriptor once everything is served"},
     {.name = "die-with-parent",
-     .type = OPTION_SWITCH,
+     .type = OPTION_INT,
+     .value_name = "PID",
      .flag_only = true,
-     .help = "end when the process that started this one does"},
+     .least = 1,
+     .most = INT32_MAX,
+     .help = "end when that process, which started this one, ends or has ended"},
     {.name = "help", .letter = 'h', .type = OPTION_SWITCH, .flag_only = true, .help = "this text"},
     {.name = "version", .type = OPTION_SWITCH, .flag_only = true, .help = "print the version"},
 };
@@ -178,7 +181,8 @@ read_values(struct coordinator_options *options, struct ps_buf *errors)
     }
     options->log_format =
         strcmp(config_str(config, "log-format"), "json") == 0 ? LOG_JSON : LOG_TEXT;
-    options->die_with_parent = config_bool(config, "die-with-parent");
+    options->die_with_parent =
+        config_given(config, "die-with-parent") ? (pid_t)config_int(config, "die-with-parent") : 0;
     options->ready_fd = config_given(config, "ready-fd") ? (int)config_int(config, "ready-fd") : -1;
 }
 

@@ -5,6 +5,8 @@
 #ifndef COORDINATOR_COORDINATOR_OPTIONS_H
 #define COORDINATOR_COORDINATOR_OPTIONS_H
 
+#include <sys/types.h>
+
 #include "common/config.h"
 #include "common/log.h"
 #include "coordinator/engine/engine.h"
@@ -23,8 +25,8 @@ struct coordinator_options {
     struct engine_config engine;
     enum log_level log_level;
     enum log_format log_format;
-    int ready_fd; /* -1: none */
-    bool die_with_parent;
+    int ready_fd;          /* -1: none */
+    pid_t die_with_parent; /* 0: with nobody */
 };
 
 /* argv without the program's name, borrowed for the life of the options. PS_REFUSED: errors has a

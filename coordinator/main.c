@@ -64,12 +64,19 @@ raise_file_limit(void)
     }
 }
 
-/* False: the parent is gone already. */
+/* False: the parent is gone already; perhaps before this program began, so it says who it is. 0:
+ * nobody is died with. */
 static bool
 die_with_parent(pid_t parent)
 {
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-    return getppid() == parent;
+    if (parent == 0 || (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent)) {
+        return true;
+    }
+    log_error("coordinator.unstarted",
+              "error=\"the process %ld did not start this one, or has "
+              "ended\"",
+              (long)parent);
+    return false;
 }
 
 static void
@@ -177,7 +184,6 @@ print(struct ps_buf *text)
 int
 main(int argc, char **argv)
 {
-    pid_t parent = getppid();
     struct arguments arguments = {.count = argc > 0 ? argc - 1 : 0,
                                   .values = (const char *const *)argv + 1};
     struct coordinator_options options;
@@ -200,7 +206,7 @@ main(int argc, char **argv)
         raise_file_limit();
         sql_setup();
         int signal_fd = open_signals();
-        if (signal_fd < 0 || (options.die_with_parent && !die_with_parent(parent))) {
+        if (signal_fd < 0 || !die_with_parent(options.die_with_parent)) {
             code = EXIT_FAILED;
         } else {
             code = serve(&options, signal_fd, arguments);

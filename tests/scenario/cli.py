@@ -15,6 +15,7 @@ import pty
 import re
 import select
 import shlex
+import shutil
 import signal
 import sqlite3
 import struct
@@ -272,9 +273,9 @@ def try_piped_output_is_plain(folder):
     assert done.stdout == '' and '\x1b' not in done.stderr and '\r' not in done.stderr, repr(done.stderr)
 
 
-def start_load(folder, total, *more):
+def start_load(folder, total, *more, program=None):
     """A load that takes a while, in a session of its own, as a shell would start it."""
-    return subprocess.Popen([PENSTOCK, 'load', f'{folder}/in/*.csv', '--into', f'sqlite:{folder}/x.db', '--table', 't',
+    return subprocess.Popen([program or PENSTOCK, 'load', f'{folder}/in/*.csv', '--into', f'sqlite:{folder}/x.db', '--table', 't',
                              '--leaves', '2', '--set', 'limits.batch_bytes=32KiB', *more],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             start_new_session=True)
@@ -326,6 +327,27 @@ def try_kill_9(folder):
     load.kill()
     load.communicate()
     wait_for('all processes to end', lambda: not processes_of(folder))
+    finish(folder, total)
+
+
+def try_kill_9_before_its_daemons_begin(folder):
+    """What was being started has never seen its parent alive: it must not stay, with the state folder in its hands."""
+    total = many(folder, 2, 100)
+    programs = os.path.join(folder, 'bin')
+    for late in ('penstock-coordinator', 'penstock-agent'):
+        shutil.rmtree(programs, ignore_errors=True)
+        os.mkdir(programs)
+        shutil.copy(PENSTOCK, programs)
+        for name in ('penstock-coordinator', 'penstock-agent'):
+            os.symlink(os.path.join(BIN, name), os.path.join(programs, name))
+        os.unlink(os.path.join(programs, late))
+        os.chmod(write(programs, late, f'#!/bin/sh\n: > {folder}/{late}.began\n'
+                       f'while kill -0 $PPID 2>/dev/null; do sleep 0.02; done\nexec {BIN}/{late} "$@"\n'), 0o755)
+        load = start_load(folder, total, program=os.path.join(programs, 'penstock'))
+        wait_for(f'{late} to be started', lambda: os.path.exists(f'{folder}/{late}.began'))
+        load.kill()
+        load.communicate()
+        wait_for('all processes to end', lambda: not processes_of(folder))
     finish(folder, total)
 
 

@@ -210,9 +210,10 @@ Test(coordinator, dies_with_its_parent)
 {
     struct place place;
     char text[4096];
-    const char *const bound[] = {
-        "--http", "unix:http",         "--rpc",      "ipc://rpc", "--state",
-        "state",  "--die-with-parent", "--ready-fd", "3",         NULL};
+    char parent_text[24] = "";
+    const char *const bound[] = {"--http", "unix:http",  "--rpc", "ipc://rpc",         "--state",
+                                 "state",  "--ready-fd", "3",     "--die-with-parent", parent_text,
+                                 NULL};
     place_open(&place);
     /* A process of its own is the parent; this one waits for the grandchild's last word. */
     int text_pipe[2];
@@ -222,6 +223,7 @@ Test(coordinator, dies_with_its_parent)
     cr_assert_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     pid_t parent = fork();
     if (parent == 0) {
+        snprintf(parent_text, sizeof parent_text, "%ld", (long)getpid());
         if (fork() == 0) {
             exec_program(&place, bound, ready[1], text_pipe[1]);
         }
