@@ -151,6 +151,7 @@ struct dst_mysql {
     /* Staging table into the table, in this order; NULL: not needed. */
     char *merge_update_sql;
     char *merge_insert_sql;
+    char *merge_new_sql;     /* the numbers of the staged rows that it inserts, in its order */
     char *merge_repeats_sql; /* counts rows of the staging table that share another's key */
     char *merge_updates_sql; /* with order_by: those of them that update a row */
     bool hex;                /* binary values go as hexadecimal digits */
@@ -246,10 +247,15 @@ PS_MUSTCHECK enum ps_status dst_mysql_make_stage(struct dst_mysql *d,
  * dst_mysql_try. */
 struct dst_mysql_merged {
     uint64_t inserted, updated;
+    bool insert_refused; /* with *out_refused: the INSERT was, not the UPDATE */
 };
 PS_MUSTCHECK enum ps_status dst_mysql_merge(struct dst_mysql *d, uint64_t since, uint64_t given,
                                             struct dst_mysql_merged *out, bool *out_refused,
                                             struct ps_error *err);
+/* Behind a refused INSERT: which of the staged rows from `since` on its row `row` (from 0) is.
+ * UINT32_MAX: none is found. */
+PS_MUSTCHECK enum ps_status dst_mysql_merge_place(struct dst_mysql *d, uint64_t since, uint32_t row,
+                                                  uint32_t *out_place, struct ps_error *err);
 
 /* ---- dst_mysql_ledger.c: the operations of struct dest_ops but open and close */
 const struct dest_ledger *dst_mysql_ledger_of(struct dst_mysql *d);

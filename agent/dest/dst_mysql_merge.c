@@ -211,38 +211,46 @@ append_updates(const struct dst_mysql *d, struct ps_buf *sql)
     ps_buf_xprintf(sql, ") g");
 }
 
-/* Rows that are not there yet. Another session's that comes in between is a duplicate key, and the
- * two statements are run again. */
+/* Rows that are not there yet, in the order they came; with no key of ours all of them. */
+static void
+append_new(const struct dst_mysql *d, struct ps_buf *sql)
+{
+    ps_buf_xprintf(sql, " FROM ");
+    if (d->keys.count == 0) {
+        ps_buf_xprintf(sql, "%s" STAGE " s WHERE s." NUMBER " >= " SINCE, d->prefix);
+    } else {
+        append_collapsed(d, sql);
+        ps_buf_xprintf(sql, " LEFT JOIN %s t ON ", d->quoted);
+        append_keys(d, " AND ", "t.$ = s.$", sql);
+        ps_buf_xprintf(sql, " WHERE t.");
+        dst_mysql_quote(sql, d->keys.at[0]);
+        ps_buf_xprintf(sql, " IS NULL");
+    }
+    ps_buf_xprintf(sql, " ORDER BY s." NUMBER);
+}
+
+/* Another session's row that comes in between is a duplicate key, and the two statements are run
+ * again. */
 static void
 append_insert(const struct dst_mysql *d, struct ps_buf *sql)
 {
     ps_buf_xprintf(sql, "INSERT INTO %s(%s) SELECT ", d->quoted, d->names);
     for (uint32_t i = 0; i < d->column_count; i++) {
         ps_buf_xprintf(sql, i == 0 ? "s." : ", s.");
-        if (is_first_value(d, d->columns[i].name)) {
+        if (d->keys.count > 0 && is_first_value(d, d->columns[i].name)) {
             ps_buf_xprintf(sql, FIRST "%u", i);
         } else {
             dst_mysql_quote(sql, d->columns[i].name);
         }
     }
-    ps_buf_xprintf(sql, " FROM ");
+    append_new(d, sql);
     if (d->keys.count == 0) {
         /* Any unique key: what conflicts is set to what it is, which counts as nothing. */
-        ps_buf_xprintf(sql,
-                       "%s" STAGE " s WHERE s." NUMBER " >= " SINCE " ORDER BY s." NUMBER
-                       " ON DUPLICATE KEY UPDATE ",
-                       d->prefix);
+        ps_buf_xprintf(sql, " ON DUPLICATE KEY UPDATE ");
         dst_mysql_quote(sql, d->columns[0].name);
         ps_buf_xprintf(sql, " = %s.", d->quoted);
         dst_mysql_quote(sql, d->columns[0].name);
-        return;
     }
-    append_collapsed(d, sql);
-    ps_buf_xprintf(sql, " LEFT JOIN %s t ON ", d->quoted);
-    append_keys(d, " AND ", "t.$ = s.$", sql);
-    ps_buf_xprintf(sql, " WHERE t.");
-    dst_mysql_quote(sql, d->keys.at[0]);
-    ps_buf_xprintf(sql, " IS NULL ORDER BY s." NUMBER);
 }
 
 /* Exactly these columns, or fewer, make a unique key: else a key would not name one row. */
@@ -324,6 +332,10 @@ dst_mysql_make_stage(struct dst_mysql *d, const struct dst_mysql_shape *shape, s
     d->target = ps_xasprintf("%s" STAGE, d->prefix);
     append_insert(d, &sql);
     d->merge_insert_sql = ps_xstrdup(ps_buf_str(&sql));
+    ps_buf_clear(&sql);
+    ps_buf_xprintf(&sql, "SELECT s." NUMBER);
+    append_new(d, &sql);
+    d->merge_new_sql = ps_xstrdup(ps_buf_str(&sql));
     if (d->on_conflict != MY_CONFLICT_SKIP) {
         ps_buf_clear(&sql);
         append_update(d, shape, &sql);
@@ -391,6 +403,7 @@ update_and_insert(struct dst_mysql *d, uint64_t since, struct dst_mysql_merged *
         if (status == PS_OK && !*out_refused) {
             status = try_since(d, d->merge_insert_sql, since, out_refused, err);
             out->inserted = status == PS_OK && !*out_refused ? mysql_affected_rows(d->conn) : 0;
+            out->insert_refused = *out_refused;
         }
         /* Another session's row may have come in between; or it is one of another unique key. */
         if (status != PS_OK || !*out_refused || mysql_errno(d->conn) != ER_DUP_ENTRY) {
@@ -469,4 +482,29 @@ dst_mysql_merge(struct dst_mysql *d, uint64_t since, uint64_t given, struct dst_
     *out_refused = false;
     return d->merge_update_sql == NULL ? update_and_insert(d, since, out, out_refused, err)
                                        : update_all(d, since, given, out, out_refused, err);
+}
+
+enum ps_status
+dst_mysql_merge_place(struct dst_mysql *d, uint64_t since, uint32_t row, uint32_t *out_place,
+                      struct ps_error *err)
+{
+    struct ps_buf sql = PS_BUF_INIT;
+    bool found = false;
+    int64_t number = 0;
+    uint64_t place = UINT32_MAX;
+    put_since(d->merge_new_sql, since, &sql);
+    ps_buf_xprintf(&sql, " LIMIT %u, 1", row);
+    enum ps_status status = dst_mysql_number(d, ps_buf_str(&sql), &found, &number, err);
+    if (status == PS_OK && found) {
+        /* Numbers may have gaps. */
+        ps_buf_clear(&sql);
+        ps_buf_xprintf(&sql, "SELECT count(*) FROM %s" STAGED " AND " NUMBER " < %lld", d->prefix,
+                       (long long)number);
+        char *before = ps_xstrdup(ps_buf_str(&sql));
+        status = count_rows(d, before, since, &place, err);
+        ps_free(before);
+    }
+    ps_buf_fini(&sql);
+    *out_place = place < UINT32_MAX ? (uint32_t)place : UINT32_MAX;
+    return status;
 }

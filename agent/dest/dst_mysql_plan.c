@@ -66,6 +66,7 @@ dst_mysql_plan_drop(struct dst_mysql *d)
     ps_free(d->load_tail);
     ps_free(d->merge_update_sql);
     ps_free(d->merge_insert_sql);
+    ps_free(d->merge_new_sql);
     ps_free(d->merge_repeats_sql);
     ps_free(d->merge_updates_sql);
     d->columns = NULL;
@@ -74,6 +75,7 @@ dst_mysql_plan_drop(struct dst_mysql *d)
     d->load_tail = NULL;
     d->merge_update_sql = NULL;
     d->merge_insert_sql = NULL;
+    d->merge_new_sql = NULL;
     d->merge_repeats_sql = NULL;
     d->merge_updates_sql = NULL;
     d->column_count = 0;

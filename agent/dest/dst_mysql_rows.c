@@ -171,6 +171,26 @@ keep_refusal(struct dst_mysql *d, struct refusal *out)
     out->row = UINT32_MAX;
 }
 
+/* Which row of the last INSERT it was, where the server can tell. The text of the error is kept
+ * before: asking changes it. */
+static void
+ask_row(struct dst_mysql *d, struct refusal *refusal)
+{
+    struct ps_error ignored = {0};
+    MYSQL_RES *result = NULL;
+    static const char ask[] = "SELECT @_penstock_row";
+    if (!d->dialect->has_row_number || !d->is_mariadb || d->version < 100700 ||
+        dst_mysql_exec(d, "GET DIAGNOSTICS CONDITION 1 @_penstock_row = ROW_NUMBER", &ignored) !=
+            PS_OK ||
+        dst_mysql_query(d, ask, sizeof ask - 1, &result, &ignored) != PS_OK) {
+        return;
+    }
+    MYSQL_ROW row = mysql_fetch_row(result);
+    unsigned long long number = row == NULL || row[0] == NULL ? 0 : strtoull(row[0], NULL, 10);
+    refusal->row = number > 0 ? (uint32_t)(number - 1) : UINT32_MAX;
+    mysql_free_result(result);
+}
+
 /* refusal->text stays empty unless the server refused a row. */
 static enum ps_status
 merge(struct dst_mysql_rows *rows, uint64_t since, uint64_t given, struct refusal *refusal,
@@ -188,7 +208,13 @@ merge(struct dst_mysql_rows *rows, uint64_t since, uint64_t given, struct refusa
     }
     if (status == PS_OK && refused) {
         keep_refusal(rows->d, refusal);
-        if (again) {
+        if (rows->careful && merged.insert_refused) {
+            ask_row(rows->d, refusal);
+        }
+        if (refusal->row != UINT32_MAX) {
+            status = dst_mysql_merge_place(rows->d, since, refusal->row, &refusal->row, err);
+        }
+        if (status == PS_OK && again) {
             status = dst_mysql_exec(rows->d, "ROLLBACK TO SAVEPOINT _penstock_merge", err);
         }
     } else if (status == PS_OK) {
@@ -228,27 +254,6 @@ insert_fast(struct dst_mysql_rows *rows, bool *out_refused, struct ps_error *err
 
 /* ---- the careful way */
 
-/* Which row of the last INSERT it was, where the server can tell. The text of the error is kept
- * before: asking changes it. */
-static void
-ask_row(struct dst_mysql_rows *rows, struct refusal *refusal)
-{
-    struct dst_mysql *d = rows->d;
-    struct ps_error ignored = {0};
-    MYSQL_RES *result = NULL;
-    static const char ask[] = "SELECT @_penstock_row";
-    if (!d->dialect->has_row_number || !d->is_mariadb || d->version < 100700 ||
-        dst_mysql_exec(d, "GET DIAGNOSTICS CONDITION 1 @_penstock_row = ROW_NUMBER", &ignored) !=
-            PS_OK ||
-        dst_mysql_query(d, ask, sizeof ask - 1, &result, &ignored) != PS_OK) {
-        return;
-    }
-    MYSQL_ROW row = mysql_fetch_row(result);
-    unsigned long long number = row == NULL || row[0] == NULL ? 0 : strtoull(row[0], NULL, 10);
-    refusal->row = number > 0 ? (uint32_t)(number - 1) : UINT32_MAX;
-    mysql_free_result(result);
-}
-
 /* Rows [from, to) of the present block in one statement. */
 static enum ps_status
 insert_slice(struct dst_mysql_rows *rows, uint32_t from, uint32_t to, struct refusal *refusal,
@@ -274,7 +279,7 @@ insert_slice(struct dst_mysql_rows *rows, uint32_t from, uint32_t to, struct ref
         dst_mysql_try(d, (const char *)rows->sql.ptr, rows->sql.len, &refused, err);
     if (status == PS_OK && refused) {
         keep_refusal(d, refusal);
-        ask_row(rows, refusal);
+        ask_row(d, refusal);
     }
     return status;
 }
@@ -376,7 +381,7 @@ narrow(struct dst_mysql_rows *rows, struct search *at, uint32_t to, const struct
     bool names = refusal->row < count;
     if (count > 1 && !(names && refusal->row == 0)) {
         at->sure = names ? at->from + refusal->row : 0;
-        at->bad = names ? 0 : to;
+        at->bad = names ? at->sure + 1 : to; /* next, that one alone */
         rows->slice = names ? slice_after(refusal->row) : rows->slice;
         return PS_OK;
     }
