@@ -26,6 +26,19 @@ dest_names_fini(struct dest_names *names)
     *names = (struct dest_names){0};
 }
 
+void
+dest_names_spell(char **own_name, const struct spec_column *columns, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcasecmp(columns[i].name, *own_name) == 0) {
+            char *name = ps_xstrdup(columns[i].name);
+            ps_free(*own_name);
+            *own_name = name;
+            return;
+        }
+    }
+}
+
 bool
 dest_names_have(const struct dest_names *names, const char *name)
 {

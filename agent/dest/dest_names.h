@@ -17,6 +17,9 @@ struct dest_names {
 /* The list at this path of the spec. */
 void dest_names_init(struct dest_names *names, const struct spec *spec, const char *path);
 void dest_names_fini(struct dest_names *names);
+/* A name as the load's column spells it, for a server that tells upper from lower case; a name that
+ * is no column's stays as it is. *own_name is freed where another takes its place. */
+void dest_names_spell(char **own_name, const struct spec_column *columns, size_t count);
 bool dest_names_have(const struct dest_names *names, const char *name);
 /* destination.update of a load of these columns: what is none of them is appended to wrong, in the
  * spec's words. The spec itself cannot tell where columns are found from a sample. */

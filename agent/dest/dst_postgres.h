@@ -184,6 +184,9 @@ PS_MUSTCHECK enum ps_status dst_postgres_exists(struct dst_postgres *d, const ch
 
 /* ---- dst_postgres_plan.c: the plan of a load */
 
+/* destination.key and order_by as these columns spell them. */
+void dst_postgres_spell(struct dst_postgres *d, const struct spec_column *columns, size_t count);
+
 /* Makes the plan for these columns, or does nothing where it is made. One error lists all that is
  * wrong with the table. Not within a transaction that may be rolled back. */
 PS_MUSTCHECK enum ps_status dst_postgres_plan(struct dst_postgres *d,

@@ -177,6 +177,7 @@ dst_postgres_make_tables(struct dst_postgres *d, const struct dest_table *table,
                          struct ps_error *err)
 {
     bool exists = false;
+    dst_postgres_spell(d, table->columns, table->count);
     /* CREATE … IF NOT EXISTS is no protection against another session that creates the same. */
     struct pg_params params = {0};
     pg_param_text(&params, d->quoted_schema);

@@ -266,6 +266,17 @@ make_plan(struct dst_postgres *d, const struct table_shape *shape,
     return staged ? dst_postgres_make_stage(d, shape, err) : PS_OK;
 }
 
+void
+dst_postgres_spell(struct dst_postgres *d, const struct spec_column *columns, size_t count)
+{
+    for (size_t i = 0; i < d->keys.count; i++) {
+        dest_names_spell(&d->keys.at[i], columns, count);
+    }
+    if (d->order_by != NULL) {
+        dest_names_spell(&d->order_by, columns, count);
+    }
+}
+
 enum ps_status
 dst_postgres_plan(struct dst_postgres *d, const struct spec_column *columns, size_t count,
                   struct ps_error *err)
@@ -281,6 +292,7 @@ dst_postgres_plan(struct dst_postgres *d, const struct spec_column *columns, siz
         return PS_OK;
     }
     dst_postgres_plan_drop(d);
+    dst_postgres_spell(d, columns, count);
     struct table_shape shape = {0};
     struct ps_buf wrong = PS_BUF_INIT;
     struct ps_id form = {{0}};

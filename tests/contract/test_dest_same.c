@@ -319,6 +319,35 @@ Test(dest_same, an_update_by_order_sets_only_the_columns_that_are_named)
                        &(struct dest_counts){.inserted = 1, .updated = 2, .skipped = 2});
 }
 
+/* ---- names in upper and lower case are one */
+
+static void
+spelled_otherwise(const char *table)
+{
+    static const struct keyed_row rows[] = {
+        {"isi", 1, "a", 5}, {"isi", 1, "b", 11}, {"isi", 1, "c", 7}, {"isi", 2, "d", 1}};
+    begin(KEEPS);
+    if (table != NULL) {
+        fixture_sql(&f, table);
+    }
+    fixture_open(&f, "  key: [ID]\n  on_conflict: update\n  update: [Name, tS]\n  order_by: Ts\n");
+    fixture_prepare(&f, keyed, 3);
+    struct dest_counts sum = {0};
+    (void)load_keyed(rows, 4, 2, 1, &sum);
+    rows_are("SELECT id, name, ts FROM t ORDER BY id", "1,b,11|2,d,1");
+    counts_are(&sum, &(struct dest_counts){.inserted = 2, .updated = 1, .skipped = 1}, 2);
+}
+
+Test(dest_same, names_are_spelled_otherwise)
+{
+    spelled_otherwise("CREATE TABLE t(id BIGINT UNIQUE, name VARCHAR(20), ts BIGINT)");
+}
+
+Test(dest_same, names_are_spelled_otherwise_than_in_the_table_that_is_made)
+{
+    spelled_otherwise(NULL);
+}
+
 /* Where columns are found from a sample, the spec cannot tell. */
 Test(dest_same, an_update_of_a_column_that_is_not_loaded)
 {
