@@ -396,6 +396,7 @@ update_and_insert(struct dst_mysql *d, uint64_t since, struct dst_mysql_merged *
     const char *update = d->merge_update_sql;
     enum ps_status status = PS_OK;
     for (int tries = 0; tries < MERGE_TRIES; tries++) {
+        out->insert_refused = false;
         if (update != NULL) {
             status = try_since(d, update, since, out_refused, err);
             out->updated = status == PS_OK && !*out_refused ? matched_rows(d->conn) : 0;

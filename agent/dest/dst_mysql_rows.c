@@ -353,6 +353,7 @@ struct search {
     uint32_t from;
     uint32_t sure;    /* rows before it were taken once, and will be again; 0: not known */
     uint32_t bad;     /* before it stands a guilty one; 0: not known */
+    uint32_t named;   /* behind the one that the server named; 0: it named none */
     uint32_t refused; /* behind the last one that was found */
 };
 
@@ -378,17 +379,19 @@ narrow(struct dst_mysql_rows *rows, struct search *at, uint32_t to, const struct
        struct ps_error *err)
 {
     uint32_t count = to - at->from;
-    bool names = refusal->row < count;
-    if (count > 1 && !(names && refusal->row == 0)) {
+    bool names = !rows->distrusts && refusal->row < count;
+    /* Only what stood alone is refused: what a trigger's own statement counts is not our rows. */
+    if (count > 1) {
         at->sure = names ? at->from + refusal->row : 0;
         at->bad = names ? at->sure + 1 : to; /* next, that one alone */
-        rows->slice = names ? slice_after(refusal->row) : rows->slice;
+        at->named = names ? at->bad : 0;
+        rows->slice = names && refusal->row > 0 ? slice_after(refusal->row) : rows->slice;
         return PS_OK;
     }
     enum ps_status status = refuse_again(rows, at->from, refusal, err);
     rows->slice = names ? rows->slice : slice_after(at->from - at->refused);
     at->refused = ++at->from;
-    at->sure = at->bad = 0;
+    at->sure = at->bad = at->named = 0;
     return status;
 }
 
@@ -407,6 +410,8 @@ insert_block(struct dst_mysql_rows *rows, struct ps_error *err)
             status = narrow(rows, &at, to, &refusal, err);
         } else if (status == PS_OK) {
             rows->slice += searches ? 0 : rows->slice / 2;
+            /* The row that was named is a good one: the server counts otherwise. */
+            rows->distrusts = rows->distrusts || (at.named != 0 && at.named == to);
             at.from = to;
         }
         if (status != PS_OK) {
@@ -420,6 +425,7 @@ static enum ps_status
 insert_carefully(struct dst_mysql_rows *rows, struct ps_error *err)
 {
     rows->slice = UINT16_MAX;
+    rows->distrusts = false;
     rows->d->stage_used = is_staged(rows->d);
     stage_batch_rewind(rows->batch->rows);
     for (bool more = true;;) {

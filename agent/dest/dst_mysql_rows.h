@@ -33,6 +33,7 @@ struct dst_mysql_rows {
     struct ps_error err;
     /* The careful way: rows a statement, as refusals show how far apart they are. */
     uint32_t slice;
+    bool distrusts; /* which row the server names has been found wrong in this batch */
     struct ps_buf sql;
 };
 
