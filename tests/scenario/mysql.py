@@ -235,6 +235,15 @@ class Story(server_story.Story):
                          *sets('on_conflict=skip', 'key=[id]'))
         count = self.server.value('SELECT count(*) FROM g2 WHERE id > 60000')
         report.case(done.returncode == 3 and count == '297', f'guilty rows behind a staging table: {count} loaded')
+        for way, options in (('directly', ['on_conflict=error']),
+                             ('behind a staging table', ['on_conflict=update', 'key=[id]', 'last_commit_wins=true'])):
+            self.server.sql('DROP TABLE IF EXISTS g3, audit, g3_rejects; CREATE TABLE audit(v int CHECK (v <> 700));'
+                            'CREATE TABLE g3(id int PRIMARY KEY, v int);'
+                            'CREATE TRIGGER g3t AFTER INSERT ON g3 FOR EACH ROW INSERT INTO audit VALUES(NEW.v)')
+            done = self.load([[i, i] for i in range(1000)], ['id', 'v'], 'g3', *sets(*options))
+            count = self.server.sql('SELECT count(*), (SELECT count(*) FROM g3_rejects), (SELECT line FROM g3_rejects) FROM g3')[0]
+            report.case(done.returncode == 3 and count == ['999', '1', '702'],
+                        f"a trigger's own statement is refused, {way}: {count} loaded, rejects, line")
 
     def tables(self, report):
         self.server.sql('CREATE TABLE m(a int, b int AS (a + 1) STORED, c int NOT NULL, i int INVISIBLE DEFAULT 4)')

@@ -133,16 +133,20 @@ class Scene:
             first = cluster.agents['a'].pid
 
             def frozen():
-                """All of agent a, with something sealed but no transaction open."""
+                """All of agent a, with something sealed but no transaction open; [] once it is too late for that."""
+                if cluster.state('stop') == 'completed':
+                    return [[]]
                 leaves = list(cluster.leaves('a').values())
                 stop([first, *leaves])
                 phases = [set(leaf_phases(pid)) for pid in leaves]
                 if any('stage' in each for each in phases) and not any(
                         each & {'load', 'commit', 'report'} for each in phases):
-                    return leaves
+                    return [leaves]
                 send([*leaves, first], signal.SIGCONT)
                 return None
-            leaves = wait_for('a moment with something sealed', 20, frozen, 0.01)
+            leaves = wait_for('a moment with something sealed', 20, frozen, 0.01)[0]
+            if not leaves:
+                return None
             count = checker.count() or 0
             # Past the lease, and until the other agent has loaded what was taken from this one.
             wait_for('the other agent to take over', 60, lambda: (
