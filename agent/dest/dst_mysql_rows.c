@@ -385,7 +385,7 @@ narrow(struct dst_mysql_rows *rows, struct search *at, uint32_t to, const struct
         at->sure = names ? at->from + refusal->row : 0;
         at->bad = names ? at->sure + 1 : to; /* next, that one alone */
         at->named = names ? at->bad : 0;
-        rows->slice = names && refusal->row > 0 ? slice_after(refusal->row) : rows->slice;
+        rows->slice = names ? slice_after(refusal->row) : rows->slice;
         return PS_OK;
     }
     enum ps_status status = refuse_again(rows, at->from, refusal, err);
