@@ -235,6 +235,15 @@ class Story(server_story.Story):
                          *sets('on_conflict=skip', 'key=[id]'))
         count = self.server.value('SELECT count(*) FROM g2 WHERE id > 60000')
         report.case(done.returncode == 3 and count == '297', f'guilty rows behind a staging table: {count} loaded')
+        self.server.sql('CREATE TABLE g4(id int PRIMARY KEY, v int CHECK (v < 0))')
+        written = "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Handler_write'"
+        before = int(self.server.value(written))
+        done = self.load([[i, i] for i in range(2000)], ['id', 'v'], 'g4',
+                         *sets('on_conflict=update', 'key=[id]', 'last_commit_wins=true'))
+        count = self.server.value('SELECT count(*) FROM g4_rejects')
+        each = (int(self.server.value(written)) - before) // 2000
+        report.case(done.returncode == 3 and count == '2000' and each < 100,
+                    f'all rows are refused behind a staging table: exit {done.returncode}, {count} rejects, {each} rows written for each')
         for way, options in (('directly', ['on_conflict=error']),
                              ('behind a staging table', ['on_conflict=update', 'key=[id]', 'last_commit_wins=true'])):
             self.server.sql('DROP TABLE IF EXISTS g3, audit, g3_rejects; CREATE TABLE audit(v int CHECK (v <> 700));'
